@@ -101,7 +101,7 @@ def _trouble(name: str, directory: Path, kind: str) -> tuple[str | None, str | N
             hint = (
                 f"did you mean {shown(str(Path(name).with_name(near_name)), 400)}?"
                 if near_name
-                else f"looked for {shown(str(path), 400)}"
+                else f"looked for {_plain(path)}"
             )
             return f"no such {kind}: '{shown(name)}'", hint
         mode = path.stat().st_mode
@@ -110,10 +110,15 @@ def _trouble(name: str, directory: Path, kind: str) -> tuple[str | None, str | N
         ):
             return f"'{shown(name)}' is {files.kind(mode)}, not a {kind}", None
         if not os.access(path, os.R_OK):
-            return f"'{shown(name)}' cannot be read", f"check the permissions of {path}"
+            return f"'{shown(name)}' cannot be read", f"check the permissions of {_plain(path)}"
     except OSError as error:
         return files.unreadable(shown(name), error, kind), None
     return None, None
+
+
+def _plain(path: Path) -> str:
+    """Return a path for a message, without `..`."""
+    return shown(os.path.abspath(path), 400)  # noqa: PTH100 - links stay as they are named
 
 
 def _siblings(path: Path) -> list[str]:

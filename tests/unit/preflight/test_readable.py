@@ -113,3 +113,11 @@ def test_check_notes_a_private_file_that_becomes_readable(recipe: Path) -> None:
     assert f"{recipe}/site/a and 1 other file are readable by the owner only" in note
     (recipe / "r.yaml").write_text(RECIPE.replace("source: site", 'source: site, mode: "0600"'))
     assert check.check([str(recipe / "r.yaml")])["recipes"][0]["notes"] == []
+
+
+def test_a_path_is_told_without_dots(recipe: Path) -> None:
+    (recipe / "recipes").mkdir()
+    (recipe / "recipes/r.yaml").write_text(RECIPE.replace("source: site", "source: ../elsewhere/x"))
+    with pytest.raises(RoostError) as caught:
+        loader.load(recipe / "recipes/r.yaml", PROJECT)
+    assert caught.value.problems[0].hint == f"looked for {recipe}/elsewhere/x"
