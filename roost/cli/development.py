@@ -21,7 +21,7 @@ WORKER, BOOTER = 1 << 30, 3 << 30
 #: Shell scripts for shellcheck; those in dialects that it does not support are left out.
 SHELL = ("inv", ".ci/run", ".ci/fresh", ".ci/newcomer", "roost/factory/node.sh", "roost/guest/common",
          "roost/guest/first-boot", "roost/guest/job", "roost/guest/power-button", "roost/guest/power-off",
-         "roost/guest/start", "roost/sources/hooks/base", "roost/sources/hooks/download",
+         "roost/guest/start", "roost/guest/watch", "roost/sources/hooks/base", "roost/sources/hooks/download",
          "roost/sources/hooks/essential", "roost/sources/hooks/finish", "roost/sources/hooks/install",
          "roost/sources/hooks/select", "roost/sources/hooks/setup",
          "recipes/files/run", "recipes/base/xen-dom0/start", "recipes/base/xen-dom0/block", "roost/site/probe",

@@ -50,6 +50,7 @@ def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
             inittab = inittab.replace(b"::once:", b"::wait:/usr/lib/roost/first-boot\n::once:", 1)
         yield Item("/etc/inittab", 0o644, inittab)
         yield Item("/usr/lib/roost/start", 0o755, guest_file("start"))
+        yield Item("/usr/lib/roost/watch", 0o755, guest_file("watch"))
         yield Item("/usr/lib/roost/power-off", 0o755, guest_file("power-off"))
         # The path where busybox' acpid looks for the action of this key.
         yield Item("/etc/acpi/PWRF/00000080", 0o755, guest_file("power-button"))

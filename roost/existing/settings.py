@@ -61,7 +61,8 @@ def job(editor: Editor, init: str) -> Iterator[Item]:
         if init == "systemd":
             yield from overlay.job_items(editor.recipe, systemd=True)
         return
-    own = ("/etc/inittab", "/usr/lib/roost/start", "/usr/lib/roost/power-off", "/etc/acpi/PWRF/00000080")
+    own = {f"/usr/lib/roost/{name}" for name in ("start", "watch", "power-off")}
+    own |= {"/etc/inittab", "/etc/acpi/PWRF/00000080"}
     items = overlay.job_items(editor.recipe, systemd=init == "systemd")
     inittab = editor.read("/etc/inittab") or ""
     yield from (item for item in items if init == "systemd" or item.path not in own)

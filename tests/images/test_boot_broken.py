@@ -61,7 +61,16 @@ SLOW_CASES: dict[str, tuple[Edit, tuple[str, ...]]] = {
     # The kernel's own loader says so to a screen that is not there, and sleeps.
     "kernel-corrupt": (Edit({KERNEL: _garbage}), ("halted",)),
     "kernel-empty": (Edit({KERNEL: b""}), ("no-boot-loader",)),
-    "stays-on": (Edit({"/usr/lib/roost/job": replaced('"$ending" = poweroff', '"$ending" = never')}), ("halted",)),
+    "stays-on": (
+        Edit(
+            {
+                "/usr/lib/roost/job": replaced('"$ending" = poweroff', '"$ending" = never'),
+                "/etc/inittab": replaced("::respawn:/usr/lib/roost/watch\n", ""),
+            }
+        ),
+        ("halted",),
+    ),
+    "runner-killed": (_job("kill -9 -1"), ("job-failed",)),
     "halts": (Edit({POWER_OFF: replaced("\npoweroff -f", "\nhalt -f")}), ("halted",)),
     "reboots": (Edit({POWER_OFF: replaced("\npoweroff -f", "\nreboot -f")}), ("rebooted",)),
     "off-before-the-job": (Edit({"/usr/lib/roost/start": replaced("exit 0", "poweroff -f")}), ("job-failed",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from roost.customize.inside import Inside
 from roost.customize.overlay import Item
 from roost.disk import check as disk_check
 from roost.errors import ImageError, RecipeError
-from roost.existing import fstab
+from roost.existing import fstab, settings
 from roost.host.guestfs import Stat
 from roost.pipeline import planning
 from roost.recipe import loader
@@ -285,3 +286,13 @@ def test_recipes_that_stand_on_each_other(tmp_path: Path) -> None:
     two.write_text(f"name: two\nos: {{image: {{recipe: {one}}}}}\n" + ROOT % "")
     with pytest.raises(RecipeError, match="circle: one → two → one"):
         loader.load(one, PROJECT, (), planning.problems)
+
+
+@pytest.mark.parametrize("init", ["busybox", "sysv"])
+def test_another_systems_init_keeps_its_own_start_and_end(init: str) -> None:
+    recipe = loader.load("smoke", PROJECT).recipe
+    editor: Any = SimpleNamespace(recipe=recipe, read=lambda _path: "::sysinit:/etc/init.d/rcS\n")
+    items = {item.path: item for item in settings.job(editor, init)}
+    programs = {path for path in items if path.startswith(("/usr/", "/etc/acpi/"))}
+    assert programs == {"/usr/lib/roost/job", "/usr/lib/roost/common"}
+    assert (items["/etc/inittab"].data or b"").startswith(b"::sysinit:/etc/init.d/rcS\n")

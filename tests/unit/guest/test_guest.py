@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from roost.customize import overlay
+from roost.recipe import loader
+
 GUEST = resources.files("roost.guest")
 EMPTY = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
@@ -258,10 +261,13 @@ class Machine:
         )
         for program in ("umount", "poweroff"):
             self.program(program, f'echo "{program} $*" >>{top}/done')
-        text = (GUEST / "power-off").read_text()
-        for place in ("/dev/console", "/run/", "/etc/"):
-            text = text.replace(place, f"{top}{place}")
-        self.program("power-off", text)
+        (top / "usr/lib/roost").mkdir(parents=True)
+        (top / "usr/lib/roost/common").write_text(f'say() {{ echo "$1" >>{top}/said; }}\n')
+        for name in ("power-off", "watch"):
+            text = (GUEST / name).read_text().replace("sleep 5", "sleep 0.1")
+            for place in ("/dev/console", "/run/", "/etc/", "/usr/lib/roost/common"):
+                text = text.replace(place, f"{top}{place}")
+            self.program(name, text.replace("/usr/lib/roost/power-off", f"{top}/bin/power-off"))
 
     def program(self, name: str, text: str) -> None:
         """Write a program for PATH."""
@@ -303,3 +309,60 @@ def test_two_that_power_off_at_once_do_not_kill_each_other(tmp_path: Path) -> No
     """The job's end and the power button can come together."""
     machine = Machine(tmp_path)
     assert machine.run("power-off & power-off & wait; wait") == ENDED
+
+
+#: A runner that writes its process, and two processes of its: as busybox' init, the first process starts a watch again.
+KILLED = "mkdir run/roost; sh -c 'echo $$ >run/roost/runner; sleep 60; :' & sleep 60 & watch & sleep 0.5; kill -9 -1; "
+#: It looks for the power-off a few times at least, until it is `done`; else the machine is on.
+AGAIN = """
+watch & count=0
+until grep -sq poweroff done || [ "$count" = {} ]; do sleep 0.1; count=$((count + 1)); done
+[ -e done ] || echo on >done
+"""
+
+
+def _then(machine: Machine, text: str) -> None:
+    (machine.top / "etc/roost/job").mkdir(parents=True)
+    (machine.top / "etc/roost/job/then").write_text(f"{text}\n")
+
+
+def test_a_machine_whose_runner_was_killed_goes_off(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    _then(machine, "poweroff")
+    assert machine.run(KILLED + AGAIN.format(300)) == ENDED
+    assert (tmp_path / "said").read_text() == "the job's runner is gone\n"
+
+
+def test_one_that_stays_on_does_so_without_its_runner_too(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    _then(machine, "stay")
+    assert machine.run(KILLED + AGAIN.format(10)) == ["on"]
+    assert not (tmp_path / "said").exists()
+
+
+@pytest.mark.parametrize("runner", ["", "mkdir run/roost; sh -c 'echo $$ >run/roost/runner; sleep 60; :' & "])
+def test_a_runner_that_has_not_begun_or_is_there_is_left_alone(runner: str, tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    _then(machine, "poweroff")
+    assert machine.run(runner + AGAIN.format(10)) == ["on"]
+
+
+def test_the_runner_names_its_process(guest: Guest) -> None:
+    log, _status = guest.job(f"sed -n 's/^PPid:.//p' /proc/$$/status; cat {guest.top}/run/roost/runner")
+    parent, runner = log.split()
+    assert parent == runner
+
+
+@pytest.mark.parametrize("first_boot", ["", "first_boot: ['true']\n"])
+def test_busybox_init_waits_for_the_first_boot_and_watches_the_runner(first_boot: str, tmp_path: Path) -> None:
+    disk = "{name: root, format: qcow2, partitions: [{mount: /, free: 64MiB}]}"
+    text = f"name: g\nos: {{debian: {{suite: bookworm}}}}\njob: {{command: x}}\ndisks: [{disk}]\n"
+    (tmp_path / "g.yaml").write_text(text + first_boot)
+    recipe = loader.load(str(tmp_path / "g.yaml"), tmp_path).recipe
+    items = {item.path: item for item in overlay.job_items(recipe, systemd=False)}
+    lines = (items["/etc/inittab"].data or b"").decode().splitlines()
+    starts = [line.split(":")[2:4] for line in lines if "/usr/lib/roost/" in line]
+    wait = [["wait", "/usr/lib/roost/first-boot"]] if first_boot else []
+    once, respawn = ["once", "/usr/lib/roost/job"], ["respawn", "/usr/lib/roost/watch"]
+    assert starts == [["sysinit", "/usr/lib/roost/start"], *wait, once, respawn]
+    assert all(items[path].mode == 0o755 for _, path in starts)
