@@ -101,6 +101,7 @@ def _published(result: Published) -> str:
 
 
 def _verified(result: Mapping[str, Any]) -> str:
+    from roost.publish.layout import KEYS
     from roost.recipe.quantities import format_size
 
     lines = []
@@ -116,6 +117,10 @@ def _verified(result: Mapping[str, Any]) -> str:
     lines += dict.fromkeys(f"WRONG: {problem['file']} {problem['what']}" for problem in result["problems"])
     if not result["images"]:
         lines.append(f"{result['url']} has no published versions")
+    damaged = [one for one in result["images"] if any(problem["file"] != KEYS for problem in one["problems"])]
+    if damaged:
+        lines += ["", "to repair a version, remove its directory and publish it again:"]
+        lines += [f"  {result['url']}/{one['name']}/{one['version']}" for one in damaged]
     lines.append("")
     lines.append("verification passed" if result["ok"] else "verification failed")
     return "\n".join(lines)

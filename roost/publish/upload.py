@@ -34,11 +34,11 @@ class Written:
 def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: bool = False) -> Written:
     """Write a release, unless it already exists.
 
-    Raises `ImageError` when this version exists with other bytes, when a file does not read back as sent, or when a
-    local file changes while it is sent.
+    Raises `ImageError` when this version exists with other bytes or is damaged, when a file does not read back as
+    sent, or when a local file changes while it is sent.
     """
     existing = _published(target, draft)
-    if existing is None or not _is_latest(target, existing):
+    if existing is None or _damage(target, existing) is not None or not _is_latest(target, existing):
         digest = layout.sha256(draft.release)
         files = [item.file.path for item in draft.items]
         with held(target, draft.name, draft.version, digest, Wish(events, files, take_over)) as claim:
@@ -46,6 +46,8 @@ def write(target: Target, draft: Draft, key: Key, events: Events, *, take_over: 
             existing = _published(target, draft)
             if existing is None:
                 return _write(target, draft, key, claim, events, take_over=take_over)
+            # Again, because without the claim the version may have been in the middle of its removal.
+            _require_whole(target, existing)
             _mend_latest(target, existing)
     return Written(False, 0, sum(file.size for file in existing.files), existing)
 
@@ -55,13 +57,49 @@ def _published(target: Target, draft: Draft) -> Release | None:
     data = target.read(f"{draft.directory}/{layout.RELEASE}")
     if data is None:
         return None
-    release = parse_release(data, f"{target.url}/{draft.directory}/{layout.RELEASE}")
+    try:
+        release = parse_release(data, f"{target.url}/{draft.directory}/{layout.RELEASE}")
+    except ImageError as error:
+        raise ImageError(error.problem.what, hint=_repair(target, draft.directory)) from error
     if release.identity != draft.identity:
         raise ImageError(
             f"{draft.name} {draft.version} is published with other bytes, and a version never changes",
             hint="choose another --version, or leave it out",
         )
     return release
+
+
+def _damage(target: Target, release: Release) -> str | None:
+    """Return which file of a listed version is missing or of another size, as the storage lists it; None if none is.
+
+    Nothing is read back: `inv verify` does that.
+    """
+    directory = release.directory
+    data = target.read(f"{directory}/{layout.RELEASE}") or b""
+    sums = layout.sums(release.files, directory, layout.sha256(data))
+    wanted: dict[str, int | None] = {file.path: file.size for file in release.files}
+    wanted |= {f"{directory}/{layout.SUMS}": len(sums), f"{directory}/{layout.SIGNATURE}": None}
+    for path, size in wanted.items():
+        found = target.size(path)
+        if found is None:
+            return f"{path} is missing"
+        if found != size and (size is not None or not found):
+            return f"{path} has {found} bytes" + (f" instead of {size}" if size is not None else "")
+    return None
+
+
+def _require_whole(target: Target, release: Release) -> None:
+    """Raise `ImageError` for a listed version that lacks a file, or has one of another size."""
+    damage = _damage(target, release)
+    if damage is not None:
+        raise ImageError(
+            f"{release.name} {release.version} is in the catalogue, but damaged: {target.url}/{damage}",
+            hint=_repair(target, release.directory),
+        )
+
+
+def _repair(target: Target, directory: str) -> str:
+    return f"remove {target.url}/{directory} and publish again; inv verify {target.url} shows all"
 
 
 def _write(target: Target, draft: Draft, key: Key, claim: Claim, events: Events, *, take_over: bool = False) -> Written:
