@@ -7,6 +7,7 @@ libraries are slow to import.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -53,8 +54,27 @@ _NOT_PLACES = frozenset(
     ]
 )
 
+#: A scheme followed by one slash only.
+_HALF_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
 #: Openers by URL scheme; `_remote` opens any other.
 _KINDS: Mapping[str, Callable[[str], Target]] = {"sftp": _sftp, "ssh": _sftp, "s3": _s3, "s3a": _s3, "memory": _memory}
+
+
+def _path(url: str) -> str:
+    """Return the path of a plain path or file URL; raise `UsageError` for what looks like the URL of another host."""
+    scheme, marked, path = url.partition("://")
+    if not marked:
+        if _HALF_URL.match(url):
+            # Taken as a path, this would be a directory `file:` in the current one.
+            hint = f"two slashes make a URL; ./{shown(url)} is a directory of that name"
+            raise UsageError(f"{shown(url)} is neither a URL nor a plain path", hint=hint)
+        return url
+    host, slash, rest = path.partition("/")
+    if host not in {"", "localhost"}:
+        what = f"{shown(url)} names a host, '{shown(host)}', and a file URL is of this machine"
+        raise UsageError(what, hint=f"{scheme}:///{shown(path)} (three slashes), or a plain path")
+    return f"{slash}{rest}"
 
 
 def _directory(path: Path) -> Path:
@@ -77,7 +97,7 @@ def open_target(url: str) -> Target:
     except ValueError as error:
         raise UsageError(f"{shown(url)} is not a valid URL", hint="SCHEME://HOST[:PORT]/PATH") from error
     if parts is None or parts.scheme in {"file", "local"}:
-        path = url if parts is None else url.split("://", 1)[1]
+        path = _path(url)
         if not path:
             raise UsageError("no catalogue to publish to", hint="--to DIRECTORY, or a URL")
         return Directory(_directory(Path(path).expanduser()))

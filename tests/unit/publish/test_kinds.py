@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,11 +29,19 @@ from roost.publish.targets.s3 import ObjectStore
         ("FTP://example.org/x", "FTP:// is not a supported kind of catalogue"),
         ("simplecache::s3://bucket/x", "is not a supported kind of catalogue"),
         ("gopher://example.org/x", "gopher"),
+        ("file://tmp/x", r"names a host, 'tmp', .* \(file:///tmp/x \(three slashes\), or a plain path\)"),
+        ("local://tmp/x", "names a host, 'tmp'"),
+        ("file://~/x", "names a host, '~'"),
+        ("file://", "no catalogue"),
+        ("file://localhost", "no catalogue"),
+        ("file:/tmp/x", r"neither a URL nor a plain path \(two slashes make a URL; \./file:/tmp/x is a directory"),
+        ("s3:/bucket/x", "neither a URL nor a plain path"),
     ],
 )
 def test_a_url_that_names_no_place_is_a_wrong_call(url: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError) as raised:
         open_target(url)
+    assert re.search(message, str(raised.value))
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "fifo", "link"])
@@ -45,10 +54,13 @@ def test_what_is_not_a_directory_is_a_wrong_call(name: str, tmp_path: Path) -> N
             open_target(url)
 
 
-def test_a_directory_need_not_be_there_yet(tmp_path: Path) -> None:
+def test_a_directory_need_not_be_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "link").symlink_to(".")
-    for name in ("new", "new/below", "link", "link/new", "x" * 300):
-        assert open_target(f"{tmp_path}/{name}").url == f"{tmp_path}/{name}"
+    for name in ("new", "new/below", "link", "link/new", "x" * 300, "file:/x"):
+        for url in (f"{tmp_path}/{name}", f"file://{tmp_path}/{name}", f"file://localhost{tmp_path}/{name}"):
+            assert open_target(url).url == f"{tmp_path}/{name}"
+    monkeypatch.chdir(tmp_path)
+    assert open_target("./file:/x").url == f"{tmp_path}/file:/x"
 
 
 class _Bucketless:
