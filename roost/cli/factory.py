@@ -99,7 +99,14 @@ def _write_dag(names: list[str], flags: Flags, options: Options) -> Written:
 
 
 def _shown_dag(written: Written) -> str:
-    lines = [f"{row.called}: not in the workflow: {row.broken.text}" for row in written.images if row.broken]
+    from roost.factory.outcome import grouped
+
+    mistakes = grouped({row.called: row.broken for row in written.images if row.broken})
+    lines = [
+        f"{names}: not in the workflow: {line}"
+        for names, broken in mistakes.items()
+        for line in broken.text.splitlines()
+    ]
     lines += [f"note: {note}" for note in written.notes]
     if not written.nodes:
         return "\n".join([*lines, "no image to build: no workflow is written"])
@@ -183,8 +190,11 @@ def _shown(result: Result) -> str:
             states = [image.steps[kind].state if kind in image.steps else "-" for kind in kinds]
             rows.append([result.title(image), *states, f"{image.seconds:.1f}", image.version or ""])
         lines += [table(rows), ""]
+    for names, broken in result.mistakes.items():
+        first, *others = broken.text.splitlines() or [""]
+        lines += [f"{names}: {first}", *(f"  {line}" for line in others)]
     for image in result.images:
-        if image.cause is not None:
+        if image.cause is not None and image.broken is None:
             lines.append(f"{result.title(image)}: {image.cause}")
             failure = image.failure
             lines += [indented("\n".join(failure.tail.splitlines()[-LAST:]))] if failure and failure.tail else []
@@ -192,4 +202,7 @@ def _shown(result: Result) -> str:
             reports = (str(one["report"]) for one in image.verdicts if not one["passed"])
             lines += [f"  report: {display(Path(report))}" for report in dict.fromkeys(reports)]
     lines += [f"note: {note}" for note in result.notes]
-    return "\n".join([*lines, headline(result)])
+    lines.append(headline(result))
+    if result.catalogue is not None:
+        lines.append(f"catalogue: {result.catalogue}")
+    return "\n".join(lines)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from roost.cli import calls, terminal
 from roost.factory.graph import STEPS, Graph, Node
-from roost.factory.outcome import Outcome
+from roost.factory.outcome import Failure, Outcome, grouped
 from roost.factory.progress import Progress
 from roost.host.safetext import one_line, safe
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 #: No broken images.
-NONE: Mapping[str, str] = MappingProxyType({})
+NONE: Mapping[str, Failure] = MappingProxyType({})
 #: Rows that a live table leaves of a terminal to what is above and below it.
 MARGIN = 6
 #: Minimum columns for an image's name.
@@ -39,12 +39,18 @@ MARKS = {
 class View(Progress, Protocol):
     """Progress that learns the graph once it is known."""
 
-    def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
-        """Receive the graph of the work; `broken` maps images without steps to the reason."""
+    def expect(self, graph: Graph, broken: Mapping[str, Failure] = NONE) -> None:
+        """Receive the graph of the work; `broken` maps images without steps to their mistakes."""
 
 
 def _what(node: Node) -> str:
     return f"{node.label}: {STEPS[node.kind]}" if node.kind in STEPS else node.label
+
+
+def _mistakes(broken: Mapping[str, Failure]) -> list[str]:
+    """Return a line for each mistake, once for all variants of a recipe."""
+    found = grouped(broken)
+    return [f"{name}: not built: {line}" for name, why in found.items() for line in why.text.splitlines()]
 
 
 class Lines:
@@ -62,13 +68,13 @@ class Lines:
             self._stream.write(f"roost: {one_line(calls.typed(text))}\n")
             self._stream.flush()
 
-    def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
+    def expect(self, graph: Graph, broken: Mapping[str, Failure] = NONE) -> None:
         """Show the number of images and steps, and the broken images."""
         self._total = len(graph)
         images = sum(1 for node in graph if node.kind == "image") + len(broken)
         self._print(f"{images} image{'s' if images != 1 else ''}, {len(graph)} steps")
-        for name, why in broken.items():
-            self._print(f"{name}: not built: {why}")
+        for line in _mistakes(broken):
+            self._print(line)
 
     def began(self, node: Node) -> None:
         """Show that a node's work starts."""
@@ -118,15 +124,14 @@ class LiveTable:
         self._noted: set[str] = set()
         self._start = time.monotonic()
 
-    def expect(self, graph: Graph, broken: Mapping[str, str] = NONE) -> None:
+    def expect(self, graph: Graph, broken: Mapping[str, Failure] = NONE) -> None:
         """Receive the graph of the work; broken images stay above the table."""
         from rich.markup import escape
 
         with self._lock:
             self._graph = graph
-        for name, why in broken.items():
-            text = escape(one_line(calls.typed(f"{name}: not built: {why}")))
-            self._console.print(f"[red]✗[/] {text}", highlight=False)
+        for line in _mistakes(broken):
+            self._console.print(f"[red]✗[/] {escape(one_line(calls.typed(line)))}", highlight=False)
 
     def began(self, node: Node) -> None:
         """Add a node to the table."""

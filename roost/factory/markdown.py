@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from roost.factory.graph import STEPS, Kind
-from roost.factory.outcome import Image, Result
+from roost.factory.outcome import Failure, Image, Result
 from roost.host.safetext import one_line
 
 #: The maximum length of a cause, and the number of causes shown in full: GitHub accepts 1 MiB for a job's page.
@@ -53,9 +53,10 @@ def render(result: Result) -> str:
         lines += [_row(head), _row(["---"] * len(head))]
         lines += [_row(_cells(image, result.title(image), steps)) for image in result.images]
         lines += ["", "✅ done, ☑️ done before and still valid, ❌ failed, – not reached", ""]
-    bad = [image for image in result.images if not image.ok]
-    for image in bad[:SHOWN]:
-        lines += _cause(image, result.title(image))
+    bad: list[tuple[str, Failure | None]] = [*result.mistakes.items()]
+    bad += [(result.title(image), image.failure) for image in result.images if not image.ok and image.broken is None]
+    for title, failure in bad[:SHOWN]:
+        lines += _cause(failure, title)
     if len(bad) > SHOWN:
         lines += [f"{len(bad) - SHOWN} more failed: see the table.", ""]
     lines += [f"- {escaped(note)}" for note in result.notes[:SHOWN]]
@@ -72,9 +73,8 @@ def _cells(image: Image, title: str, steps: list[Kind]) -> list[str]:
     return [escaped(title), *marks, seconds(image.seconds), escaped(last[:300])]
 
 
-def _cause(image: Image, title: str) -> list[str]:
+def _cause(failure: Failure | None, title: str) -> list[str]:
     """Return the whole cause of a failure as a block that nothing in it can end."""
-    failure = image.failure
     if failure is None:
         return []
     text = "\n".join(part for part in (failure.text, failure.tail) if part)[:CAUSE]

@@ -33,6 +33,26 @@ class Failure:
         return self.text.partition("\n")[0]
 
 
+def grouped(broken: Mapping[str, Failure]) -> dict[str, Failure]:
+    """Return failures by the images that have them, where several have the same, as the variants of one recipe do.
+
+    A key is for messages: `a`, or `matrix: a, b, c and 4 more`.
+    """
+    found: dict[Failure, list[str]] = {}
+    for called, failure in broken.items():
+        found.setdefault(failure, []).append(called)
+    return {_together(names): failure for failure, names in found.items()}
+
+
+def _together(names: Sequence[str], most: int = 3) -> str:
+    """Return a list of names as given on the command line; the recipe of variants comes once."""
+    recipes = {name.rpartition(": ")[0] for name in names}
+    recipe = next(iter(recipes)) if len(recipes) == 1 else ""
+    shown = [name.removeprefix(f"{recipe}: ") for name in names[:most]]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{f'{recipe}: ' if recipe else ''}{', '.join(shown)}{more}"
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a node ended; `facts` are for reports (`version`, `url`, `verdicts`), `notes` are those of its work."""
@@ -164,6 +184,11 @@ class Result:
         """The exit code: 0, or that of the worst failure: a host's ranks highest, as it says least of the images."""
         codes = [image.failure.code if image.failure else IMAGE for image in self.images if not image.ok]
         return max(codes, default=IMAGE if self.stopped else 0)
+
+    @property
+    def mistakes(self) -> dict[str, Failure]:
+        """The mistakes of broken recipes, as `grouped` by their images."""
+        return grouped({image.called: image.broken for image in self.images if image.broken is not None})
 
     def title(self, image: Image) -> str:
         """Return the title of an image in reports: its name, or if two share it, its name on the command line."""

@@ -12,7 +12,7 @@ from roost.boot import xen_machine
 from roost.errors import Problem, RecipeError, UsageError
 from roost.factory.graph import STEPS, Graph, Kind, Needs, Node
 from roost.factory.outcome import CALL, Failure
-from roost.host import guestfs
+from roost.host import guestfs, paths
 from roost.kernel import initrd_choice
 from roost.pipeline import planning
 from roost.recipe import loader
@@ -23,6 +23,8 @@ from roost.store import keys
 MIB = 1 << 20
 #: Bytes in addition to the memory of a guest or of libguestfs' appliance: QEMU itself, the tools, roost.
 BESIDE = 256 * MIB
+#: Mistakes of a recipe that are reported; `inv check` reports all.
+MISTAKES = 8
 #: The node of Xen's first domain.
 DOM0 = "layer xen-dom0"
 
@@ -64,9 +66,9 @@ class Family:
         keys = {kind: f"{kind} {member.key}" for kind in STEPS}
         return {kind: key for kind, key in keys.items() if key in self.graph.nodes}
 
-    def broken(self) -> dict[str, str]:
-        """Return the images that have no steps because of mistakes in their recipes: name → reason, in one line."""
-        return {member.called: member.broken.brief for member in self.members if member.broken is not None}
+    def broken(self) -> dict[str, Failure]:
+        """Return the images that have no steps because of mistakes in their recipes: name → the mistakes."""
+        return {member.called: member.broken for member in self.members if member.broken is not None}
 
 
 def chosen(names: Sequence[str], project: Path) -> list[Member]:
@@ -77,6 +79,7 @@ def chosen(names: Sequence[str], project: Path) -> list[Member]:
     found: dict[str, Member] = {}
     unknown: list[Problem] = []
     # Many images can be based on one.
+    file = functools.cache(lambda name: paths.display(loader.file_of(name, project)))
     load = functools.cache(lambda name: loader.load(name, project, (), planning.problems))
     for name in loader.expanded(names, project):
         try:
@@ -86,7 +89,7 @@ def chosen(names: Sequence[str], project: Path) -> list[Member]:
             continue
         for own, one in images:
             called = name if len(images) == 1 else f"{name}: {own}"
-            member = _member(own, called, one, load)
+            member = _member(own, called, one, load, functools.partial(file, name))
             other = found.setdefault(member.key, member)
             if not _same(member, other):
                 text = f"{called} and {other.called} are both named {own}: they would be built in one directory"
@@ -106,14 +109,20 @@ def _same(one: Member, other: Member) -> bool:
     return one.loaded.path.resolve() == other.loaded.path.resolve()
 
 
-def _member(name: str, called: str, found: Loaded | RecipeError, load: Callable[[str], Loaded]) -> Member:
-    """Return an image, broken when its recipe or one on which it is based has mistakes."""
+def _member(
+    name: str, called: str, found: Loaded | RecipeError, load: Callable[[str], Loaded], file: Callable[[], str]
+) -> Member:
+    """Return an image, broken when its recipe, which is in `file`, or one on which it is based has mistakes."""
     try:
         if isinstance(found, RecipeError):
             raise found
         return Member(name, found.called, found, parents=tuple(_parents(found, load)))
     except RecipeError as error:
-        return Member(name, called, broken=Failure(str(error), error.exit_code))
+        lines = [str(problem) for problem in error.problems]
+        if len(lines) > MISTAKES:
+            # By its file: variants with the same mistakes are reported once.
+            lines[MISTAKES:] = [f"{len(lines) - MISTAKES} more: inv check {file()}"]
+        return Member(name, called, broken=Failure("\n".join(lines), error.exit_code))
 
 
 def _parents(loaded: Loaded, load: Callable[[str], Loaded]) -> Iterator[Loaded]:

@@ -170,6 +170,11 @@ def _find(name_or_path: str, project: Path) -> tuple[Path, str | None]:
     raise RecipeError([Problem(f"no such recipe: '{shown(given)}'", None, hint)])
 
 
+def file_of(name_or_path: str, project: Path) -> Path:
+    """Return the file of a recipe, or of the one that makes an image of this name; raise `RecipeError` for none."""
+    return _find(name_or_path, absolute(project))[0]
+
+
 def _suggestion(given: str, stem: str, known: Sequence[str]) -> str | None:
     """Return a hint: the recipe with the last name of a wrong path, else the result of `did_you_mean`."""
     return f"did you mean {stem}?" if stem in known and stem != given else did_you_mean(stem, known)

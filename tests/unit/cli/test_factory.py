@@ -17,6 +17,7 @@ from roost.pipeline.factory import Factory
 
 DONE = Image("a", "a", "/build/a", {"image": Outcome("done", 1.0), "boot": Outcome("done", 2.0)})
 BAD = Image("b", "b", "", {}, Failure("b.yaml:1:2: what", 2))
+WORSE = [Image(name, f"c.yaml: {name}", "", {}, Failure("c.yaml:1:2: what\nc.yaml:2:1: more", 2)) for name in "de"]
 
 
 @pytest.fixture
@@ -109,6 +110,15 @@ def test_a_run_that_is_interrupted_leaves_what_was_done(
     assert code == 130 and out == "" and "interrupted" in err
     assert junitparser.JUnitXml.fromfile(str(tmp_path / "j.xml")).tests == 2
     assert "Stopped" in (tmp_path / "m.md").read_text() and not (tmp_path / "page").exists()
+
+
+def test_the_end_has_all_mistakes_once_and_the_catalogue() -> None:
+    shown = factory._shown(Result((DONE, BAD, *WORSE), 3.0, 1, "/srv/images"))
+    assert shown.endswith(
+        "\nb: b.yaml:1:2: what\nc.yaml: d, e: c.yaml:1:2: what\n  c.yaml:2:1: more\n3 of 4 images failed\n"
+        "catalogue: /srv/images"
+    )
+    assert "catalogue" not in factory._shown(Result((DONE,), 3.0, 1))
 
 
 def test_a_failed_boot_is_shown_by_its_last_lines_and_its_report(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_tasks_are_named_as_they_are_called(live: bool, monkeypatch: pytest.Monk
     console = Console(file=stream, width=200)
     view = LiveTable(Live(console=console), console) if live else Lines(stream)
     image = one.nodes["image /build/0"]
-    view.expect(one, {"b": "inv lock b"})
+    view.expect(one, {"b": Failure("inv lock b")})
     view.note(image, "inv doctor")
     view.ended(image, Outcome("failed", 1.25, Failure("x is gone\n  hint: inv build --force x")))
     assert re.findall(r"\S*inv \w+", stream.getvalue()) == ["./inv lock", "./inv doctor", "./inv build"]
@@ -115,10 +115,26 @@ def test_a_live_row_shows_a_stages_activity_long_enough_to_read(monkeypatch: pyt
 
 def test_a_broken_recipe_counts_as_an_image_and_is_named() -> None:
     stream = io.StringIO()
-    Lines(stream).expect(graph(2), {"fam/c.yaml": f"fam/c.yaml:3:1: no such key{EVIL}"})
-    first, second = stream.getvalue().splitlines()
+    Lines(stream).expect(graph(2), {"fam/c.yaml": Failure(f"fam/c.yaml:3:1: no such key{EVIL}")})
+    first, second, third = stream.getvalue().splitlines()
     assert first == "roost: 3 images, 5 steps"
     assert second.startswith("roost: fam/c.yaml: not built: fam/c.yaml:3:1: no such key")
+    assert third == "roost: fam/c.yaml: not built: roost: done"
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_all_mistakes_of_a_recipe_are_shown_once_for_its_variants(live: bool) -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=False, width=120, height=30)
+    view = LiveTable(Live(console=console, auto_refresh=False), console) if live else Lines(stream)
+    broken = {f"c.yaml: {name}": Failure("c.yaml:3:1: no such key\nc.yaml:5:1: no such disk") for name in "abcd"}
+    view.expect(graph(2), {**broken, "d.yaml": Failure("d.yaml:1: what")})
+    shown = [line.removeprefix("roost: ").removeprefix("✗ ") for line in stream.getvalue().splitlines()]
+    assert shown[0 if live else 1 :] == [
+        "c.yaml: a, b, c and 1 more: not built: c.yaml:3:1: no such key",
+        "c.yaml: a, b, c and 1 more: not built: c.yaml:5:1: no such disk",
+        "d.yaml: not built: d.yaml:1: what",
+    ]
 
 
 def test_lines_stay_lines_whatever_is_in_them() -> None:

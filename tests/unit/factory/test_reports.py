@@ -103,6 +103,20 @@ def test_junit_as_another_tool_reads_it() -> None:
     assert isinstance(one["d recipe"].result[0], junitparser.Error)
 
 
+def test_what_an_interruption_prevented_is_an_error_to_who_reads_only_the_xml() -> None:
+    one = image("a", image=Outcome("done"), boot=Outcome("stopped"), publish=Outcome("stopped"))
+    found = junitparser.JUnitXml.fromstring(junit.render(replace(result(one), stopped=True)))
+    assert (found.tests, found.failures, found.errors, found.skipped) == (3, 0, 2, 0)
+    (error,) = cases(junit.render(result(one)))["a publish"].result
+    assert isinstance(error, junitparser.Error) and error.type == "interrupted"
+
+
+def test_markdown_has_the_mistakes_of_variants_once() -> None:
+    broken = [image(name, broken=Failure("c.yaml:1: what\nc.yaml:2: more", CALL)) for name in "abc"]
+    text = markdown.render(result(*broken))
+    assert text.count("    c.yaml:1: what\n    c.yaml:2: more\n") == 1 and "### a, b, c\n" in text
+
+
 @given(st.text(), st.text())
 def test_junit_takes_any_text(name: str, text: str) -> None:
     data = junit.render(result(bad(name, text)))

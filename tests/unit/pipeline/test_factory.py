@@ -165,6 +165,18 @@ def test_broken_variants_and_recipes_are_named_and_the_others_are_made(project: 
     assert result.code == 2
 
 
+def test_all_mistakes_of_a_recipe_are_reported_up_to_a_bound(project: Path, made: Made) -> None:
+    path = project / "recipes/three.yaml"
+    path.write_text(path.read_text() + "".join(f"nokey{number}: 1\n" for number in range(12)))
+    (project / "recipes/one.yaml").write_text("name: one\n" + "".join(f"nokey{number}: 1\n" for number in range(20)))
+    result = prepared().run()
+    said = {one["name"]: one["problems"] for one in result.to_json()["images"]}
+    assert len(said["three-a"]) == 9 and said["three-a"] == said["three-b"]
+    assert said["three-a"][-1] == "4 more: inv check recipes/three.yaml"
+    assert len(said["one"]) == 9 and said["one"][-1].endswith(" more: inv check recipes/one.yaml")
+    assert sorted(result.mistakes) == ["one", "three-a, three-b, three-c"]
+
+
 def test_a_name_of_no_recipe_is_a_wrong_call_and_nothing_is_made(project: Path, made: Made) -> None:
     with pytest.raises(RecipeError, match="no such recipe: 'nosuch'"):
         prepared("one", "nosuch")
