@@ -54,7 +54,7 @@ ISO_SUBSTRING = rule(
     source=f"{_SECTION}: the awk script turns every path with 'iso' into a CD-ROM",
 )  # fmt: skip
 ISO_BUS = rule(
-    "iso-bus", _E, _HASVM, hint="put the CD on hdc, or rename it: a seed.img:vdc:r:raw is read as well",
+    "iso-bus", _E, _HASVM, hint="rename it: a seed.img:vdc:r:raw (xen: xvdc) is read as well; or, under kvm only, put it on hdc",
     source=f"{_SECTION}: a CD on vdX is refused; libvirt: does not support ejectable media",
 )  # fmt: skip
 ISO_CASE = rule(
@@ -152,7 +152,11 @@ def compact_discs(view: JobView) -> Iterator[Finding]:
             continue
         ejectable = device.text.startswith(("hd", "sd")) and view.hypervisor == "kvm"
         if file.text.endswith(".iso") and "iso" not in file.text[:-4]:
-            if not ejectable:
+            if view.hypervisor == "xen":
+                image = f"{file.text.removesuffix('.iso')}.img"
+                hint = f"rename it, to have it as a disk: {shown(image)} on {guest_slots(device.text, 'xen')[0]}"
+                yield ISO_BUS.at(where, f"{shown(file.text)} becomes a CD-ROM, which a Xen guest cannot have", hint)
+            elif not ejectable:
                 yield ISO_BUS.at(where, f"{shown(file.text)} becomes a CD-ROM, which {device.text} cannot be")
         else:
             effect = _HASVM if not ejectable else Effect.RUNS_FOREVER if alone else Effect.WRONG_DATA

@@ -83,6 +83,23 @@ def test_a_cd_of_condor_7_is_a_disk_now() -> None:
     assert "cd.img:vdc:r:raw" in finding.hint
 
 
+@pytest.mark.parametrize("device", ["hdc", "xvdc", "sdc"])
+def test_a_cd_under_xen_is_said_how_to_have_as_a_disk(device: str) -> None:
+    """The hint is accepted as it stands."""
+    xen = {"vm_type": "xen", "xen_kernel": "included"}
+
+    def judged(file: str, device: str) -> list[Any]:
+        names = f"root.img,{file}"
+        text = good(**xen, vm_disk=f"root.img:xvda:w:raw,{file}:{device}:r:raw", transfer_input_files=names)
+        return [one for one in lint_text(text, "job.sub").findings if one.rule.severity == Severity.ERROR]
+
+    (finding,) = judged("seed.iso", device)
+    assert finding.rule.code == "iso-bus"
+    assert finding.message == "'seed.iso' becomes a CD-ROM, which a Xen guest cannot have"
+    assert finding.hint == "rename it, to have it as a disk: 'seed.img' on xvdc"
+    assert not judged("seed.img", "xvdc")
+
+
 def test_a_finding_in_a_macro_points_at_its_definition() -> None:
     text = "format = QCOW2\n" + good(vm_disk="root.qcow2:vda:w:$(format)")
     (finding,) = lint_text(text, "job.sub").findings
