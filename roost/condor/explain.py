@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from roost.condor import holds, match_analysis, passages, reasons, transfer_failures
+from roost.condor.guest_messages import GUEST
 from roost.condor.libvirt_messages import GENERAL, LIBVIRT
 from roost.condor.passages import Passage
 from roost.condor.reasons import Reason
@@ -33,6 +34,7 @@ REASONS = (
     *reasons.MATCHING,
     *reasons.IDLE,
     *reasons.OTHERS,
+    *GUEST,
 )
 _REQUEUING = frozenset(one.code for one in (*LIBVIRT, *reasons.REQUEUING))
 _TRANSFERS = {"in": "hold-13", "out": "hold-12"}
@@ -42,7 +44,7 @@ _ORDER = [
     *_TRANSFERS.values(),
     "hold-6",
     *(one.code for one in (*holds.HELD, *holds.VACATED)),
-    *(one.code for one in (*reasons.REQUEUING, *reasons.MATCHING, *reasons.IDLE, *reasons.OTHERS)),
+    *(one.code for one in (*reasons.REQUEUING, *reasons.MATCHING, *reasons.IDLE, *GUEST, *reasons.OTHERS)),
 ]
 _RANK = {code: rank for rank, code in enumerate(_ORDER)}
 

@@ -120,10 +120,12 @@ REQUEUING = (
 
 
 def _unmatched(code: str, attribute: str, cause: str, fix: str, *lint: str) -> Reason:
-    # A line of condor_q -better-analyze: step, number of slots, condition; or of -analyze's older suggestions table.
+    # A line of condor_q -better-analyze: step, number of slots, condition; or of -analyze's older suggestions table;
+    # or the words with which a person or a tool sums that up.
     pattern = (
         rf"^[ \t]*\[\d{{1,4}}\][ \t]+0[ \t][^\n]{{0,200}}\b{attribute}\b"
         rf"|^[ \t]*\d{{1,3}}[ \t]+\([^\n]{{0,200}}\b{attribute}\b[^\n]{{0,100}}\)[ \t]+0(?:[ \t]|$)"
+        rf"|\bmatch(?:es)? (?:no|0) (?:slots?|machines?):[^\n]{{0,200}}\b{attribute}\b"
     )
     return reason(code, pattern, "no machine meets this requirement, so the job stays idle", cause, fix,
                   "docs/vm-universe.md, section 1: requirements that submit adds", *lint)  # fmt: skip
@@ -152,7 +154,7 @@ MATCHING = (
 #: Results of the analysis of an idle job: the patterns match words only, `match_analysis` reads the numbers.
 IDLE = (
     reason("never-matches", r"no (?:machines?|slots?|resources?) match|matched? by 0\b|"
-            r"(?:matching|match) (?:no|0) (?:slots|machines)|Reason for last match failure:\s*no match found|"
+            r"match(?:ing|es)? (?:no|0) (?:slots?|machines?)|Reason for last match failure:\s*no match found|"
             r"^(?![^\n]{0,200}\b\d{1,9} )[^\n]{0,200}rejected by your job'?s requirements",
             "no machine ever matches the job, so it stays idle",
             "the requirements that condor_submit adds cannot be met: vm_type, memory, disk, networking, architecture "
@@ -261,10 +263,6 @@ OTHERS = (
     reason("system-periodic-remove", r"SYSTEM_PERIODIC_REMOVE\b", "the pool's own policy removed the job",
             "SYSTEM_PERIODIC_REMOVE became true, often after too long a time, too many starts or too long a hold",
             "ask the pool's administrator which jobs it removes", "HTCondor manual, SYSTEM_PERIODIC_REMOVE"),
-    reason("guest-out-of-memory", r"out of memory: kill(?:ed)? process|\boom-kill|invoked oom-killer|oom_reaper",
-            "the guest ran out of memory and its kernel killed a process", "the work needs more than vm_memory",
-            "ask for more vm_memory (machine.memory in the recipe), or add swap", "Linux, mm/oom_kill.c",
-            "memory-request"),
     reason("disk-quota", r"^(?![^\n]{0,400}(?:transfer|errno|hold))[^\n]{0,400}disk quota exceeded",
             "a file could not be written: its owner's quota is used up",
             "the quota of the job's owner on the access point, or of the execute directory on the machine",
