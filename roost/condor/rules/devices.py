@@ -54,7 +54,8 @@ ISO_SUBSTRING = rule(
     source=f"{_SECTION}: the awk script turns every path with 'iso' into a CD-ROM",
 )  # fmt: skip
 ISO_BUS = rule(
-    "iso-bus", _E, _HASVM, hint="rename it: a seed.img:vdc:r:raw (xen: xvdc) is read as well; or, under kvm only, put it on hdc",
+    "iso-bus", _E, _HASVM,
+    hint="rename it: a seed.img:vdc:r:raw (xen: xvdc) is read as well; or, under kvm only, put it on hdc",
     source=f"{_SECTION}: a CD on vdX is refused; libvirt: does not support ejectable media",
 )  # fmt: skip
 ISO_CASE = rule(
