@@ -24,7 +24,7 @@ from roost.condor.submit.description import Variable
 from roost.condor.submit.language import decode
 from roost.condor.submit.source_text import Traced
 from roost.errors import Location, UsageError
-from roost.host import files
+from roost.host import causes, files
 from roost.recipe.words import some
 
 #: The maximum number of descriptions given to condor_submit's own parser, and of findings reported.
@@ -100,7 +100,8 @@ def lint_dag(path: Path, *, ask: bool = True, only: Path | None = None, also: Se
     try:
         text = decode(files.read_bytes(path, MAX_BYTES))
     except OSError as error:
-        raise UsageError(files.unreadable(path, error), hint="inv lint --dag FILE.dag") from error
+        hint = causes.hint(error) or "inv lint --dag FILE.dag"
+        raise UsageError(files.unreadable(path, error), hint=hint) from error
     read_file = static_lint.reader(path.parent)
     workflow = dag.read(text, str(path), read_file)
     found = _Found()

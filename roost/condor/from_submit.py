@@ -16,7 +16,7 @@ from roost.condor.rules.view import JobView
 from roost.condor.submit.language import read
 from roost.condor.submit.macros import Expander
 from roost.errors import ImageError, Location, UsageError
-from roost.host import files, numbers
+from roost.host import causes, files, numbers
 
 _NETWORKS: dict[str, Network] = {"nat": "nat", "bridge": "bridge", "user": "user"}
 
@@ -30,7 +30,7 @@ def virtual_machine(path: Path) -> VirtualMachine:
     try:
         text = files.read_bytes(path).decode("utf-8", "replace")
     except OSError as error:
-        raise UsageError(files.unreadable(path, error)) from error
+        raise UsageError(files.unreadable(path, error), hint=causes.hint(error)) from error
 
     def included(name: str) -> str | None:
         try:

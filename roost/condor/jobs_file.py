@@ -19,7 +19,7 @@ from roost.condor.from_recipe import DECIDED, OVERRIDABLE
 from roost.condor.jobs_rows import PREFIX
 from roost.condor.submit.source_text import BLANKS
 from roost.errors import Location, Problem, RecipeError, UsageError
-from roost.host import files
+from roost.host import causes, files
 from roost.recipe.words import counted, shown
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -92,7 +92,8 @@ def read_jobs(path: Path) -> Jobs:
     try:
         data = files.read_argument(str(path), MAX_BYTES)
     except OSError as error:
-        raise UsageError(files.unreadable(path, error), hint="give a file of comma-separated values") from error
+        hint = causes.hint(error) or "give a file of comma-separated values"
+        raise UsageError(files.unreadable(path, error), hint=hint) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -17,6 +17,7 @@ from roost.condor.static_lint import Jobs, Subject
 from roost.condor.submit.description import Variable
 from roost.condor.submit.language import decode
 from roost.errors import Location, UsageError
+from roost.host import causes
 from roost.host import files as host_files
 
 
@@ -88,7 +89,7 @@ def lint_file(path: Path | str, *, ask: bool = True, variables: Sequence[Variabl
         text = decode(host_files.read_bytes(path))
     except OSError as error:
         what = host_files.unreadable(path, error)
-        raise UsageError(what, hint="give the path of a submit description") from error
+        raise UsageError(what, hint=causes.hint(error) or "give the path of a submit description") from error
     return lint(text, file=str(path), directory=path.parent, ask=ask, variables=variables)
 
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from roost.errors import HostError, RoostError, UsageError
 from roost.host import causes, temporary
-from roost.host.files import walk
+from roost.host.files import own_descriptor, walk
 from roost.iodisk.extracted import NAMES, Limits, check_room
 from roost.iodisk.look import FOUND, LOG, OUTPUT, STATUS, Found, look
 from roost.iodisk.returned import FileSystemCopy, Returned, UnreadableError, file_systems
@@ -118,6 +118,9 @@ def check_target(directory: Path) -> None:
         return
     hint = "remove it, or name another directory for the results"
     if directory.is_symlink() or not directory.is_dir():
+        if not (directory.is_symlink() or directory.is_file()) or own_descriptor(directory) is not None:
+            # A device or a FIFO may serve others.
+            hint = "name another directory for the results"
         raise UsageError(f"{directory} exists and is not a directory", hint=hint)
     try:
         others = {entry.name for entry in directory.iterdir()} - {STATUS, LOG, OUTPUT, FOUND}

@@ -102,7 +102,10 @@ def _requests(
     make.check_output(where, items)
     # FIFOs and devices are written to, not replaced.
     if where.is_file() and (kept := replaceable.problem_of(where)) is not None:
-        raise UsageError(f"{shown(str(where), 400)} {kept}", hint="remove it, or name another file")
+        # /dev/stdout is a file if it is redirected to one, but not the user's to remove.
+        own = files.own_descriptor(where) is not None
+        hint = "name another file" if own else "remove it, or name another file"
+        raise UsageError(f"{shown(str(where), 400)} {kept}", hint=hint)
     return (DiskRequest(where, tuple(items), {}),)
 
 

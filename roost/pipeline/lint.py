@@ -14,7 +14,7 @@ from roost.condor.submit.description import Variable
 from roost.condor.submit.language import decode
 from roost.condor.submit.source_text import Traced
 from roost.errors import Location, UsageError
-from roost.host import files
+from roost.host import causes, files
 from roost.pipeline.stdin import standard_input
 
 _SET = Location("--set", 1, 1)
@@ -63,5 +63,5 @@ def _readable(file: str) -> Path:
     except (FileNotFoundError, ValueError):
         raise UsageError(f"no such file: '{file}'", hint=hint) from None
     except OSError as error:
-        raise UsageError(files.unreadable(file, error), hint=hint) from error
+        raise UsageError(files.unreadable(file, error), hint=causes.hint(error) or hint) from error
     return Path(file)

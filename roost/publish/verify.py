@@ -13,7 +13,7 @@ from typing import Any
 
 from roost.errors import UsageError
 from roost.events import Events, Silent
-from roost.host import files
+from roost.host import causes, files
 from roost.publish import claim, layout, signature
 from roost.publish.counted import Counted
 from roost.publish.listing import find, parsed, read_sums, versions
@@ -70,7 +70,7 @@ def _keys(target: Target, given: Path | None, problems: list[Wrong]) -> Keys:
         try:
             keys, _ = signature.read_keys(files.read_bytes(given))
         except OSError as error:
-            raise UsageError(files.unreadable(given, error, "key")) from error
+            raise UsageError(files.unreadable(given, error, "key"), hint=causes.hint(error)) from error
         if not keys:
             raise UsageError(f"{given} has no Ed25519 key", hint="a .pub file, or an allowed_signers file")
         return Keys(tuple(keys), "")

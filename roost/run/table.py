@@ -11,7 +11,7 @@ from typing import Any
 from roost.condor import jobs_file
 from roost.condor.jobs_file import Jobs, variable_of
 from roost.errors import Problem, RecipeError, UsageError
-from roost.host import confined, files
+from roost.host import causes, confined, files
 from roost.iodisk.batch import INPUTS
 from roost.recipe.loader import SUFFIXES, absolute
 from roost.recipe.model import Recipe
@@ -35,7 +35,8 @@ def read(path: Path) -> Jobs:
     try:
         data = files.read_bytes(path, MAX_BYTES)
     except OSError as error:
-        raise UsageError(files.unreadable(path, error), hint="give a sweep or a CSV file") from error
+        hint = causes.hint(error) or "give a sweep or a CSV file"
+        raise UsageError(files.unreadable(path, error), hint=hint) from error
     return jobs_file.with_sizes(expand(sweeps.read(data, str(path)), str(path), path.absolute().parent))
 
 

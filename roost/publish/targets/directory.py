@@ -43,7 +43,7 @@ class Directory(Target):
 
     def names(self, path: str) -> list[str]:
         """Return the names in a directory."""
-        with failing(f"{self.url}: cannot list {path}"):
+        with failing(f"{self.url}: cannot list {path or 'it'}"):
             try:
                 return sorted(f"{one.name}/" if one.is_dir() else one.name for one in self._path(path).iterdir())
             except (FileNotFoundError, NotADirectoryError):
@@ -59,7 +59,7 @@ class Directory(Target):
 
     def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
         """Copy a local file here, preserving holes; a file with a wrong checksum never gets the name."""
-        with failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
+        with failing(f"{self.url}: cannot write {path}", writing=True), self._partial(path) as partial:
             with partial.open("xb") as file:
                 for data in checked(source, sha256):
                     # Blocks of zeros become holes: images are sparse, and their copies should be.
@@ -77,14 +77,14 @@ class Directory(Target):
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file."""
-        with failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
+        with failing(f"{self.url}: cannot write {path}", writing=True), self._partial(path) as partial:
             self._fill(partial, data)
             files.require_replaceable(self._path(path))
             partial.replace(self._path(path))
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a small file unless it exists; link(2) is atomic."""
-        with failing(f"{self.url}: cannot write {path}"), self._partial(path) as partial:
+        with failing(f"{self.url}: cannot write {path}", writing=True), self._partial(path) as partial:
             self._fill(partial, data)
             try:
                 os.link(partial, self._path(path))
@@ -94,7 +94,7 @@ class Directory(Target):
 
     def remove(self, path: str) -> None:
         """Remove a file."""
-        with failing(f"{self.url}: cannot remove {path}"):
+        with failing(f"{self.url}: cannot remove {path}", writing=True):
             self._path(path).unlink(missing_ok=True)
 
     def prune(self, path: str) -> None:

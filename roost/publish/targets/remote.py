@@ -49,7 +49,7 @@ class Remote(Target):
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        with failing(f"{self.url}: cannot {what}"):
+        with failing(f"{self.url}: cannot {what}", writing=what.startswith(("write ", "remove "))):
             # A cached listing may lack what another publisher has written since.
             self._fs.invalidate_cache()
             yield

@@ -55,7 +55,7 @@ def checked(source: Path, sha256: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def failing(what: str) -> Iterator[None]:
+def failing(what: str, *, writing: bool = False) -> Iterator[None]:
     """Turn exceptions of the storage into one of roost's errors; `FileNotFoundError` is passed on."""
     try:
         yield
@@ -67,15 +67,15 @@ def failing(what: str) -> Iterator[None]:
         cause = causes.behind(error)
         if cause is not None and cause is not causes.DENIED and error.errno != errno.EIO:
             raise causes.host_error(cause, what) from error
-        raise _unreachable(what, error) from error
+        raise _unreachable(what, error, writing=writing) from error
     except Exception as error:
         # boto, paramiko and aiohttp each have their own exception classes.
-        raise _unreachable(what, error) from error
+        raise _unreachable(what, error, writing=writing) from error
 
 
-def _unreachable(what: str, error: Exception) -> HostError:
+def _unreachable(what: str, error: Exception, *, writing: bool) -> HostError:
     message = causes.reason(error)
-    hint = "is it reachable, and are you allowed to write there?"
+    hint = f"is it reachable, and are you allowed to {'write there' if writing else 'read it'}?"
     if "credentials" in message.lower():
         hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write ~/.aws/credentials"
     return HostError(f"{what}: {message}", hint=hint)

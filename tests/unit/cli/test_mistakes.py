@@ -219,7 +219,7 @@ MISTAKES = [
     Mistake(
         "lint theirs.sub",
         2,
-        ("theirs.sub cannot be read: Permission denied", "the path of a submit description"),
+        ("theirs.sub cannot be read: Permission denied", "check the owner and mode of theirs.sub: it belongs to"),
         {"theirs.sub": "x"},
         closed=("theirs.sub",),
     ),

@@ -580,8 +580,12 @@ def test_only_results_of_collect_are_replaced(tmp_path: Path) -> None:
     for number, make in enumerate(makers):
         target = tmp_path / f"target{number}"
         make(target)
-        with pytest.raises(UsageError, match="is not a directory"):
+        with pytest.raises(UsageError, match="is not a directory") as raised:
             collect(image, target, files=10)
+        assert ("(remove it" in str(raised.value)) is (make is not os.mkfifo)
+    for device in ("/dev/null", "/dev/stdout", "/dev/fd/1"):
+        with pytest.raises(UsageError, match=r"is not a directory \(name another directory for the results\)"):
+            collect(image, Path(device), files=10)
 
 
 def test_a_full_host_is_not_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

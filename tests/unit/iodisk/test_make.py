@@ -517,5 +517,9 @@ def test_a_file_that_is_no_disk_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"p.raw already exists and is not a disk \(remove it, or name another file"):
         jobs.io(str(tmp_path / "made.yaml"), [], output=text, events=Silent())
     assert text.read_text() == "notes of a year\n"
+    with text.open("ab") as file:
+        for name in (f"/dev/fd/{file.fileno()}", f"/proc/self/fd/{file.fileno()}"):
+            with pytest.raises(UsageError, match=r"already exists and is not a disk \(name another file\)"):
+                jobs.io(str(tmp_path / "made.yaml"), [], output=Path(name), events=Silent())
     for _ in range(2):
         jobs.io(str(tmp_path / "made.yaml"), [], output=disk, events=Silent())

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import re
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from roost.errors import HostError, ImageError, UsageError
+from roost.publish import verify
 from roost.publish.targets import target
 from roost.publish.targets.kinds import open_target
 from roost.publish.targets.s3 import ObjectStore
@@ -137,6 +139,24 @@ def test_a_record_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_a_place_that_takes_no_more_says_why(error: OSError, message: str) -> None:
-    with pytest.raises(HostError) as raised, target.failing("/c: cannot write sim/root.raw"):
+    with pytest.raises(HostError) as raised, target.failing("/c: cannot write sim/root.raw", writing=True):
         raise error
     assert str(raised.value).startswith(f"/c: cannot write sim/root.raw: {message}")
+
+
+def test_who_only_reads_is_not_asked_for_the_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(_path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "x")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(HostError) as raised:
+        verify.verify(str(tmp_path))
+    said = f"{tmp_path}: cannot list it: Permission denied (is it reachable, and are you allowed to read it?)"
+    assert str(raised.value) == said
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(HostError) as raised:
+        verify.verify(f"http://127.0.0.1:{port}/images")
+    assert str(raised.value).endswith("(is it reachable, and are you allowed to read it?)")
+    with pytest.raises(HostError, match="allowed to write there"):
+        open_target(f"http://127.0.0.1:{port}/images").write("x", b"")
