@@ -26,6 +26,8 @@ from roost.publish.targets.target import Target
 #: Seconds between reads of another's claim, and the maximum wait for it.
 INTERVAL = 0.3
 PATIENCE = 1800.0
+#: How often a file is created whose directory another process removes in between.
+_ATTEMPTS = 100
 #: The suffix of the file whose creator may take over a claim.
 _TICKET = ".taken"
 
@@ -111,6 +113,14 @@ class Claim:
             )
 
 
+def _create(target: Target, path: str, data: bytes) -> bool:
+    """Create a file among the claims, whose directory the end of another claim removes when it is empty."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            return target.create(path, data)
+    return target.create(path, data)
+
+
 def _take_over(target: Target, path: str, dead_claim: bytes, own: bytes) -> bool:
     """Replace a dead claim by our own; return whether that succeeded.
 
@@ -118,7 +128,7 @@ def _take_over(target: Target, path: str, dead_claim: bytes, own: bytes) -> bool
     exists all the time. That file is a claim, too: if its creator was killed, it is taken over in the same way.
     """
     ticket = f"{path.removesuffix('.json')}.{layout.sha256(dead_claim)[:16]}{_TICKET}"
-    if not target.create(ticket, own):
+    if not _create(target, ticket, own):
         taker = target.read(ticket)
         if taker is None or not dead(taker) or not _take_over(target, ticket, taker, own):
             return False
@@ -205,7 +215,7 @@ def _take(target: Target, path: str, content: Mapping[str, Any], what: str, wish
     take_over = wish.take_over
     end = time.monotonic() + patience
     reported = False
-    while not target.create(path, own):
+    while not _create(target, path, own):
         holder = target.read(path)
         if holder is None:
             continue
@@ -238,6 +248,9 @@ def _until_ended(target: Target, path: str, content: Mapping[str, Any], listed: 
             if target.read(path) == own:
                 if ended or listed is None or target.size(listed) is not None:
                     target.remove(path)
+                    directory = path.rpartition("/")[0]
+                    if directory.endswith(f"/{layout.CLAIMS}"):
+                        target.prune(directory)
                 else:
                     # The version is incomplete: mark the claim as ended, so that it can be attributed and taken over.
                     target.write(path, layout.json_bytes({**content, "ended": True}))

@@ -111,7 +111,13 @@ class Directory(Target):
     @contextmanager
     def _partial(self, path: str) -> Iterator[Path]:
         final = self._path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            # Or it was there, and another process removed it before it was examined.
+            if os.path.lexists(final.parent):
+                raise
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(final.parent)) from None
         partial = final.with_name(f"{PARTIAL}{os.getpid()}-{threading.get_ident()}-{final.name}")
         partial.unlink(missing_ok=True)
         try:

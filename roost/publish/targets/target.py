@@ -118,7 +118,10 @@ class Target(ABC):
 
     @abstractmethod
     def create(self, path: str, data: bytes) -> bool:
-        """Write a small file unless the name exists; return whether it was written."""
+        """Write a small file unless the name exists; return whether it was written.
+
+        Raises `FileNotFoundError` when another process prunes the directory meanwhile.
+        """
 
     @abstractmethod
     def remove(self, path: str) -> None:

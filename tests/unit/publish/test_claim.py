@@ -11,6 +11,7 @@ from roost.errors import ImageError
 from roost.events import Silent
 from roost.publish import claim, layout
 from roost.publish.claim import TakenError
+from roost.publish.targets.directory import Directory
 from roost.publish.targets.kinds import open_target
 
 PATH = "smoke/.publishing/v1.json"
@@ -129,3 +130,56 @@ def test_a_claim_that_failed_says_so_and_what_it_wrote(tmp_path: Path) -> None:
 def test_what_nobody_wrote_is_nobodys_claim(data: bytes) -> None:
     assert claim.dead(data)
     assert claim.files_of(data) is None
+
+
+@pytest.mark.parametrize("kind", ["directory", "storage"])
+def test_no_empty_directory_of_claims_stays(kind: str, tmp_path: Path) -> None:
+    target = open_target(str(tmp_path) if kind == "directory" else f"memory://{tmp_path}")
+    with claim.held(target, "smoke", "v1", "", claim.Wish(Silent())):
+        with claim.held(target, "smoke", "v2", "", claim.Wish(Silent())):
+            assert target.names("smoke/.publishing") == ["v1.json", "v2.json"]
+        target.write(f"smoke/v1/{layout.RELEASE}", b"{}")
+        assert target.names("smoke/.publishing") == ["v1.json"]
+    assert target.names("smoke/.publishing") == []
+    if kind == "directory":
+        assert target.names("smoke") == ["v1/"]
+
+
+def test_a_directory_that_is_removed_before_the_claim_is_in_it_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill, times = Directory._fill, iter(range(3))
+
+    def removed(partial: Path, data: bytes) -> None:
+        if next(times, None) is not None:
+            partial.parent.rmdir()
+        fill(partial, data)
+
+    monkeypatch.setattr(Directory, "_fill", staticmethod(removed))
+    with claim.held(open_target(str(tmp_path)), "smoke", "v1", "", claim.Wish(Silent())) as ours:
+        ours.check()
+    assert next(times, None) is None
+
+
+def test_claims_that_begin_while_others_end_are_held(tmp_path: Path) -> None:
+    """The end of each removes the directory that the others are about to use."""
+    start = threading.Barrier(6)
+    failed: list[BaseException] = []
+
+    def publish(version: str) -> None:
+        target = open_target(str(tmp_path))
+        start.wait()
+        try:
+            for _ in range(10):
+                with claim.held(target, "smoke", version, "", claim.Wish(Silent())) as ours:
+                    ours.check()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=publish, args=(f"v{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert open_target(str(tmp_path)).names("smoke") == []
