@@ -22,7 +22,7 @@ from roost.pipeline import factory_steps as steps
 from roost.pipeline.factory_steps import Publication, Told
 from roost.pipeline.family import Family, Member
 from roost.publish import signature
-from roost.publish.targets.kinds import open_target
+from roost.publish.targets.kinds import local_path, open_target
 from roost.store import lease
 
 #: Bytes of memory that are left for others.
@@ -52,7 +52,10 @@ class Options:
             raise UsageError(f"--jobs {self.jobs}: at least one image at a time")
         if self.keep is not None and self.keep < 1:
             raise UsageError(f"--keep {self.keep}: the latest version always stays", hint="--keep 1, or more")
-        if self.publish is None:
+        if self.publish is not None:
+            # A workflow opens it only when its images are built.
+            local_path(self.publish)
+        else:
             for name in ("keep", "public", "key"):
                 if getattr(self, name) is not None:
                     raise UsageError(f"--{name} is for a catalogue", hint="name it: --publish URL")

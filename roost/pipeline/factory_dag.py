@@ -33,6 +33,7 @@ from roost.pipeline import factory, factory_steps, family, planning
 from roost.pipeline.factory import Options
 from roost.pipeline.factory_job import OUT, PLAN, RESULTS, TASKS
 from roost.pipeline.family import Family, Member
+from roost.publish.targets.kinds import local_path
 from roost.recipe import localfiles
 from roost.recipe.loader import Loaded, absolute
 from roost.recipe.words import shown
@@ -146,9 +147,10 @@ def _home(directory: Path) -> Path:
 
 def _catalogue(url: str | None) -> str | None:
     """Return the catalogue as an absolute path or URL, since jobs run in another directory."""
-    if url is None or "://" in url:
+    path = None if url is None else local_path(url)
+    if path is None:
         return url
-    return os.path.abspath(Path(url).expanduser())  # noqa: PTH100 - links stay as they are named
+    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - links stay as they are named
 
 
 def _transferable(member: Member) -> Member:

@@ -61,8 +61,11 @@ _HALF_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _KINDS: Mapping[str, Callable[[str], Target]] = {"sftp": _sftp, "ssh": _sftp, "s3": _s3, "s3a": _s3, "memory": _memory}
 
 
-def _path(url: str) -> str:
-    """Return the path of a plain path or file URL; raise `UsageError` for what looks like the URL of another host."""
+def local_path(url: str) -> str | None:
+    """Return the path of a plain path or file URL, None for other URLs.
+
+    Raises `UsageError` for a file URL that names another host, and for half a URL.
+    """
     scheme, marked, path = url.partition("://")
     if not marked:
         if _HALF_URL.match(url):
@@ -70,6 +73,8 @@ def _path(url: str) -> str:
             hint = f"two slashes make a URL; ./{shown(url)} is a directory of that name"
             raise UsageError(f"{shown(url)} is neither a URL nor a plain path", hint=hint)
         return url
+    if scheme.lower() not in {"file", "local"}:
+        return None
     host, slash, rest = path.partition("/")
     if host not in {"", "localhost"}:
         what = f"{shown(url)} names a host, '{shown(host)}', and a file URL is of this machine"
@@ -96,8 +101,8 @@ def open_target(url: str) -> Target:
         _port = parts and parts.port
     except ValueError as error:
         raise UsageError(f"{shown(url)} is not a valid URL", hint="SCHEME://HOST[:PORT]/PATH") from error
-    if parts is None or parts.scheme in {"file", "local"}:
-        path = _path(url)
+    path = local_path(url)
+    if parts is None or path is not None:
         if not path:
             raise UsageError("no catalogue to publish to", hint="--to DIRECTORY, or a URL")
         return Directory(_directory(Path(path).expanduser()))

@@ -45,6 +45,8 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *w
         (["--jobs", "0"], "at least one"),
         (["--keep", "3"], "--keep is for a catalogue"),
         (["--publish", "a", "--to", "b"], "two catalogues"),
+        (["--publish", "file://tmp/x"], "names a host, 'tmp'"),
+        (["--publish", "file:/tmp/x", "--dag", "d"], "neither a URL nor a plain path"),
         (["--junit", "absent/j.xml"], "does not exist"),
         (["--markdown", "recipes"], "is a directory (name a file)"),
         (["--html", "."], "holds something else"),

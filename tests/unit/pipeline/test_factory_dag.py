@@ -164,6 +164,11 @@ VERDICT = {
 }  # fmt: skip
 
 
+def test_the_catalogue_of_a_workflow_is_a_url_or_an_absolute_path() -> None:
+    assert factory_dag._catalogue("file:///srv/x") == factory_dag._catalogue("/srv/x") == "/srv/x"
+    assert factory_dag._catalogue("s3://bucket/x") == "s3://bucket/x" and factory_dag._catalogue(None) is None
+
+
 def test_the_report_tells_what_the_jobs_left(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = written(project, publish="../catalogue", jobs=Jobs(reports={"junit": str(project / "j.xml")})).directory
     boot = project / "boot"
