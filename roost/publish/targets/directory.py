@@ -115,9 +115,10 @@ class Directory(Target):
             final.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             # Or it was there, and another process removed it before it was examined.
-            if os.path.lexists(final.parent):
-                raise
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(final.parent)) from None
+            if not final.parent.is_dir():
+                if os.path.lexists(final.parent):
+                    raise
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(final.parent)) from None
         partial = final.with_name(f"{PARTIAL}{os.getpid()}-{threading.get_ident()}-{final.name}")
         partial.unlink(missing_ok=True)
         try:
