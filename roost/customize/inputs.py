@@ -73,18 +73,18 @@ def recipe_key(recipe: Recipe, directory: Path) -> str:
 
     Settings of the test boot alone are in `boot_key`: when they change, the image is booted again but not rebuilt.
     """
-    return _key(recipe, directory, {"boot_test"})
+    return recipe_keys(recipe, directory)[0]
 
 
-def content_key(recipe: Recipe, directory: Path) -> str:
-    """Return the key of what a recipe puts into an image: `recipe_key` without what only submit descriptions have."""
-    return _key(recipe, directory, {"boot_test", "submit"})
-
-
-def _key(recipe: Recipe, directory: Path, left_out: set[str]) -> str:
-    given: dict[str, Any] = {
-        "recipe": recipe.model_dump(mode="json", by_alias=True, exclude=left_out),
-        "files": local_files(recipe, directory),
-    }
+def recipe_keys(recipe: Recipe, directory: Path) -> tuple[str, str]:
+    """Return `recipe_key`, and the key of what is put into an image: without what only submit descriptions have."""
+    given: dict[str, Any] = {"files": local_files(recipe, directory)}
     secret = passwords.digests(recipe, directory)
-    return keys.digest({**given, "passwords": secret} if secret else given)
+    if secret:
+        given["passwords"] = secret
+
+    def key(*left_out: str) -> str:
+        values = recipe.model_dump(mode="json", by_alias=True, exclude=set(left_out))
+        return keys.digest({**given, "recipe": values})
+
+    return key("boot_test"), key("boot_test", "submit")

@@ -47,5 +47,5 @@ def keys(
         made_of["loader"] = loader
     if kernel is not None:
         made_of["kernel"] = kernel
-    whole, content = (key(loaded.recipe, loaded.directory) for key in (inputs.recipe_key, inputs.content_key))
+    whole, content = inputs.recipe_keys(loaded.recipe, loaded.directory)
     return Keys(STAGE.key({**made_of, "recipe": whole}), STAGE.key({**made_of, "content": content}))

@@ -127,9 +127,6 @@ def test_the_key_of_the_content_leaves_out_what_only_descriptions_have(built: Pa
     submit = loaded.recipe.submit.model_copy(update={"checkpoint": not loaded.recipe.submit.checkpoint})
     changed = loaded.recipe.model_copy(update={"submit": submit})
     grown = loaded.recipe.model_copy(update={"hostname": "another"})
-    keys = [
-        (inputs.recipe_key(one, loaded.directory), inputs.content_key(one, loaded.directory))
-        for one in (loaded.recipe, changed, grown)
-    ]
+    keys = [inputs.recipe_keys(one, loaded.directory) for one in (loaded.recipe, changed, grown)]
     assert keys[0][0] != keys[1][0] and keys[0][1] == keys[1][1]
     assert keys[0][1] != keys[2][1]
