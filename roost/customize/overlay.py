@@ -41,19 +41,23 @@ def guest_file(name: str) -> bytes:
     return (resources.files("roost.guest") / name).read_bytes()
 
 
+def init_items(recipe: Recipe) -> Iterator[Item]:
+    """Yield what makes busybox the init of an image; an existing image keeps its own."""
+    inittab = guest_file("inittab")
+    if recipe.first_boot:
+        # init waits for it, and starts the job afterwards.
+        inittab = inittab.replace(b"::once:", b"::wait:/usr/lib/roost/first-boot\n::once:", 1)
+    yield Item("/etc/inittab", 0o644, inittab)
+    for name in ("start", "watch", "power-off"):
+        yield Item(f"/usr/lib/roost/{name}", 0o755, guest_file(name))
+    # The path where busybox' acpid looks for the action of this key.
+    yield Item("/etc/acpi/PWRF/00000080", 0o755, guest_file("power-button"))
+
+
 def job_items(recipe: Recipe, *, systemd: bool) -> Iterator[Item]:
     """Yield the job runner, its configuration, and what starts it."""
     if not systemd:
-        inittab = guest_file("inittab")
-        if recipe.first_boot:
-            # init waits for it, and starts the job afterwards.
-            inittab = inittab.replace(b"::once:", b"::wait:/usr/lib/roost/first-boot\n::once:", 1)
-        yield Item("/etc/inittab", 0o644, inittab)
-        yield Item("/usr/lib/roost/start", 0o755, guest_file("start"))
-        yield Item("/usr/lib/roost/watch", 0o755, guest_file("watch"))
-        yield Item("/usr/lib/roost/power-off", 0o755, guest_file("power-off"))
-        # The path where busybox' acpid looks for the action of this key.
-        yield Item("/etc/acpi/PWRF/00000080", 0o755, guest_file("power-button"))
+        yield from init_items(recipe)
     if recipe.first_boot or recipe.job is not None or not systemd:
         yield Item("/usr/lib/roost/common", 0o644, guest_file("common"))
     yield from _first_boot(recipe, systemd=systemd)

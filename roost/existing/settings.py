@@ -61,8 +61,7 @@ def job(editor: Editor, init: str) -> Iterator[Item]:
         if init == "systemd":
             yield from overlay.job_items(editor.recipe, systemd=True)
         return
-    own = {f"/usr/lib/roost/{name}" for name in ("start", "watch", "power-off")}
-    own |= {"/etc/inittab", "/etc/acpi/PWRF/00000080"}
+    own = {item.path for item in overlay.init_items(editor.recipe)}
     items = overlay.job_items(editor.recipe, systemd=init == "systemd")
     inittab = editor.read("/etc/inittab") or ""
     yield from (item for item in items if init == "systemd" or item.path not in own)
