@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import struct
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,15 +36,15 @@ def problem(image: Path) -> ImageError | None:
 def _offsets(file: BinaryIO, size: int) -> Iterator[int]:
     """Yield the offsets of bytes that the image must have."""
     head = file.read(qcow2.HEAD)
-    bits, l1_size, l1_at, refcounts = struct.unpack_from(">I12xIQQ", head, 20)
-    incompatible = struct.unpack_from(">Q", head, 72)[0] if struct.unpack_from(">I", head, 4)[0] == 3 else 0
-    yield refcounts
-    if not l1_size:
+    header, seen = qcow2.read(head), qcow2.tables(head)
+    bits, l1_bytes = seen.cluster_bits, 8 * seen.l1_size
+    yield seen.refcounts
+    if not l1_bytes:
         return
-    yield l1_at + 8 * l1_size - 1
-    tables = sorted({entry & _OFFSET for entry in _table(file, l1_at, 8 * l1_size)} - {0})
+    yield seen.l1_offset + l1_bytes - 1
+    tables = sorted({entry & _OFFSET for entry in _table(file, seen.l1_offset, l1_bytes)} - {0})
     yield from tables
-    step = 2 if incompatible & qcow2.EXTENDED_L2 else 1
+    step = 2 if header.incompatible & qcow2.EXTENDED_L2 else 1
     # The last tables first: they are the newest, and their clusters are near the end.
     for at in tables[::-1][: MOST >> bits]:
         for entry in _table(file, at, 1 << bits)[::step]:

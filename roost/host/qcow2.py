@@ -50,6 +50,16 @@ class Header:
         return bool(self.incompatible & CORRUPT)
 
 
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where the tables of an image are: offsets in bytes, the number of L1 entries, clusters of 2^`cluster_bits`."""
+
+    cluster_bits: int
+    l1_size: int
+    l1_offset: int
+    refcounts: int
+
+
 def is_qcow2(head: bytes) -> bool:
     """Return whether a file begins as a qcow2 image does."""
     return head[:4] == MAGIC
@@ -88,6 +98,12 @@ def read(head: bytes) -> Header:
         incompatible,
         snapshots,
     )
+
+
+def tables(head: bytes) -> Tables:
+    """Return the tables of an image whose header `read` accepts."""
+    fields = _HEADER.unpack_from(head)
+    return Tables(cluster_bits=fields[4], l1_size=fields[7], l1_offset=fields[8], refcounts=fields[9])
 
 
 def _extensions(head: bytes, version: int) -> Iterator[tuple[int, bytes]]:
