@@ -41,7 +41,7 @@ def judge(loaded: Loaded, guest: Guest, kernel: KernelFiles, work: Path) -> tupl
             initrd = contents.read(tree / kernel.initrd[1:])
         except (cpio.BadInitrdError, OSError) as error:
             causes.check(error)
-            bad = getattr(error, "strerror", None) or str(error)
+            bad = causes.reason(error)
     xen = "xen" in loaded.recipe.hypervisors
     seen = check.Candidate(
         found.facts(look=xen), found.modules, lambda path: guest.exists(f"{modules}/{path}"), None, initrd, bad

@@ -78,7 +78,7 @@ def look(tree: Path, kernel: KernelFiles, *, xen: bool, read: Callable[[Path], I
             initrd = read(rooted.resolve(tree, kernel.initrd))
         except (cpio.BadInitrdError, OSError) as error:
             causes.check(error)
-            bad = getattr(error, "strerror", None) or str(error)
+            bad = causes.reason(error)
     first = next((path for path in found.modules.loadable.values() if has(path)), None)
     built_for = contents.built_for(rooted.resolve(directory, first)) if first else None
     return Candidate(found.facts(look=xen), found.modules, has, built_for, initrd, bad)

@@ -165,6 +165,16 @@ def _alive(pid: str) -> bool:
         return False
 
 
+def _all_have_ended(directory: Path, suites: int, begin: float) -> None:
+    """Assert that the suites that left their process ids end within ten seconds of `begin`, and no file is left."""
+    pids = [path.read_text().strip() for path in directory.glob("pid-*")]
+    assert len(pids) == suites
+    while any(map(_alive, pids)) and time.monotonic() - begin < 10:
+        time.sleep(0.1)
+    assert not list(filter(_alive, pids))
+    assert not list(directory.glob("tmp.*"))
+
+
 @pytest.mark.parametrize("signal", ["ctrl-c", "term"])
 @pytest.mark.parametrize("suites", [["main"], ["pool", "publish"], ["slow", "trixie"]])
 def test_what_ends_it_ends_all_of_it(suites: list[str], signal: str, tmp_path: Path) -> None:
@@ -185,12 +195,7 @@ def test_what_ends_it_ends_all_of_it(suites: list[str], signal: str, tmp_path: P
     _, status = os.waitpid(pid, 0)
     os.close(terminal)
     assert status != 0 and time.monotonic() - begin < 10
-    pids = [path.read_text().strip() for path in tmp_path.glob("pid-*")]
-    assert len(pids) == len(suites)
-    while any(map(_alive, pids)) and time.monotonic() - begin < 10:
-        time.sleep(0.1)
-    assert not list(filter(_alive, pids))
-    assert not list(tmp_path.glob("tmp.*"))
+    _all_have_ended(tmp_path, len(suites), begin)
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGHUP, SIGINT])
@@ -211,12 +216,7 @@ def test_a_signal_to_it_alone_ends_its_suites_without_a_terminal_too(
         process.send_signal(number)
         assert process.wait(30) == 128 + number
     assert time.monotonic() - begin < 10
-    pids = [path.read_text().strip() for path in tmp_path.glob("pid-*")]
-    assert len(pids) == len(suites)
-    while any(map(_alive, pids)) and time.monotonic() - begin < 10:
-        time.sleep(0.1)
-    assert not list(filter(_alive, pids))
-    assert not list(tmp_path.glob("tmp.*"))
+    _all_have_ended(tmp_path, len(suites), begin)
 
 
 def test_a_suite_reads_what_the_run_reads(tmp_path: Path) -> None:
