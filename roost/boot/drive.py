@@ -166,7 +166,10 @@ class _Drive:
             if processors is not None:
                 if processors.paging and watch.paging_at is None and not kernel:
                     watch.paging_at = now
-                watch.dead_since = (watch.dead_since or now) if processors.dead else None
+                watch.rests(now, dead=processors.dead)
+        else:
+            # What was seen before the console spoke says nothing of the guest that speaks now.
+            watch.rests(now, dead=False)
         if not kernel and watch.paging_at is None:
             before = watch.reads
             watch.reads = await session.reads(self.root.target) or 0

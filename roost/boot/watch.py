@@ -137,11 +137,13 @@ class Watch:
     """What was seen besides the console: filled by the driver of the session, read by `decide`.
 
     `starved` is for how many seconds since the start the guest was ready to run, and the host had no core for it, as
-    of `looked_at`; `starved_kernel` are those of the kernel's phase.
+    of `looked_at`; `starved_kernel` are those of the kernel's phase. `dead_since` and `dead_until` are the first and
+    the last of the polls in a row that found all CPUs asleep forever.
     """
 
     paging_at: float | None = None
     dead_since: float | None = None
+    dead_until: float = 0.0
     reads: int = 0
     read_at: float = 0.0
     button_at: float | None = None
@@ -149,6 +151,11 @@ class Watch:
     starved: float = 0.0
     starved_kernel: float = 0.0
     looked_at: float = 0.0
+
+    def rests(self, now: float, *, dead: bool) -> None:
+        """Record whether a poll of the CPUs found all of them asleep forever."""
+        self.dead_since = (self.dead_since or now) if dead else None
+        self.dead_until = now
 
     def starve(self, starved: float, now: float, phases: Sequence[tuple[Phase, float]]) -> None:
         """Record the seconds without a core until `now`; those since the last call were spread evenly."""
@@ -199,7 +206,7 @@ def decide(plan: BootPlan, serial: Console, firmware: Console, events: list[Even
     now = counted(now, watch.starved)
     if action := _over(plan, serial, firmware, watch, phase, now):
         return action
-    if watch.dead_since is not None and now - watch.dead_since >= DEAD and phase != "firmware":
+    if watch.dead_since is not None and watch.dead_until - watch.dead_since >= DEAD and phase != "firmware":
         return Action("stop", "dead")
     if watch.button_at is None and _arrived(plan, serial, now):
         return Action("button")

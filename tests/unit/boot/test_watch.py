@@ -156,7 +156,19 @@ def test_a_job_that_prints_a_panic_is_given_time(end: str) -> None:
 
 
 def test_dead_processors_end_it() -> None:
-    assert _until(KERNEL, watch=Watch(dead_since=2.0)) == ("dead", 4.0)
+    watch = Watch()
+    for now in (2.0, 3.0, 4.0):
+        assert _until(KERNEL, PLAN, watch=watch)[0] != "dead"
+        watch.rests(now, dead=True)
+    assert _until(KERNEL, watch=watch)[0] == "dead"
+    watch.rests(5.0, dead=False)
+    assert _until(KERNEL, watch=watch)[0] != "dead"
+
+
+def test_one_poll_proves_no_death_however_late_the_next_is() -> None:
+    watch = Watch()
+    watch.rests(2.0, dead=True)
+    assert _until(KERNEL, watch=watch)[0] != "dead"
 
 
 def test_without_a_job_the_button_is_pressed_at_the_login() -> None:
