@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from roost.customize import passwords
 from roost.host import checksum
@@ -73,18 +73,28 @@ def recipe_key(recipe: Recipe, directory: Path) -> str:
 
     Settings of the test boot alone are in `boot_key`: when they change, the image is booted again but not rebuilt.
     """
-    return recipe_keys(recipe, directory)[0]
+    return recipe_keys(recipe, directory).whole
 
 
-def recipe_keys(recipe: Recipe, directory: Path) -> tuple[str, str]:
-    """Return `recipe_key`, and the key of what is put into an image: without what only submit descriptions have."""
+class RecipeKeys(NamedTuple):
+    """The keys of a recipe with its local files: of all but the test boot, and of less, as `Keys` of an image."""
+
+    whole: str
+    content: str
+    base: str
+
+
+def recipe_keys(recipe: Recipe, directory: Path) -> RecipeKeys:
+    """Return `recipe_key`, the key without what only submit descriptions have, and that without kernel parameters."""
     given: dict[str, Any] = {"files": local_files(recipe, directory)}
     secret = passwords.digests(recipe, directory)
     if secret:
         given["passwords"] = secret
 
-    def key(*left_out: str) -> str:
-        values = recipe.model_dump(mode="json", by_alias=True, exclude=set(left_out))
+    def key(left_out: dict[str, Any]) -> str:
+        values = recipe.model_dump(mode="json", by_alias=True, exclude=left_out)
         return keys.digest({**given, "recipe": values})
 
-    return key("boot_test"), key("boot_test", "submit")
+    whole: dict[str, Any] = {"boot_test": True}
+    content = {**whole, "submit": True}
+    return RecipeKeys(key(whole), key(content), key({**content, "kernel": {"parameters"}}))

@@ -157,9 +157,18 @@ def _generators(root: Path, cmdline: str) -> Iterator[tuple[str, bool]]:
     for name, has_use in GENERATORS_UNUSED.items():
         yield name, _any(root, has_use)
     yield "systemd-sysv-generator", _has_scripts(root)
-    # Commands and units of the kernel's command line (systemd-run-generator(8), systemd-debug-generator(8)).
-    yield "systemd-run-generator", "systemd.run" in cmdline
-    yield "systemd-debug-generator", "systemd." in cmdline or "rd." in cmdline
+    yield from used_by(cmdline).items()
+
+
+def used_by(cmdline: str) -> dict[str, bool]:
+    """Return the generators for commands and units of the kernel's command line, each with whether `cmdline` has any.
+
+    (systemd-run-generator(8), systemd-debug-generator(8).)
+    """
+    return {
+        "systemd-run-generator": "systemd.run" in cmdline,
+        "systemd-debug-generator": "systemd." in cmdline or "rd." in cmdline,
+    }
 
 
 def _any(root: Path, patterns: Collection[str]) -> bool:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from roost.disk.layout import Extent
 from roost.errors import ImageError
@@ -48,6 +49,11 @@ class Superblock:
     descriptor: int
     incompatible: int
     read_only: int
+
+    @property
+    def uuid(self) -> UUID:
+        """The UUID of the file system."""
+        return UUID(bytes=self.data[0x68:0x78])
 
     @property
     def groups(self) -> int:

@@ -60,6 +60,9 @@ CODE_END = 0x1B8
 #: diskboot.S: its end has the first entry of the block list: sector (64 bits), count, segment (16 each).
 BLOCK_LIST = SECTOR - 12
 
+#: grub.cfg has whole blocks of this many bytes.
+BLOCK = 4096
+FILLER = "# Filled up to whole blocks: another of the same size can replace this file in a finished disk."
 #: Text that GRUB's shell and pygrub, which does not support quotes, both read literally.
 PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]+")
 
@@ -76,7 +79,7 @@ def early_configuration(boot_uuid: UUID | str, directory: str) -> str:
 
 
 def grub_cfg(recipe: Recipe, kernel_path: str, initrd_path: str | None, cmdline: str, boot_uuid: UUID | str) -> str:
-    """Return the text of grub.cfg.
+    """Return the text of grub.cfg, whole blocks of it.
 
     The kernel is started by `linux16`, through its own setup code. `linux` starts it past that code, but reads it to
     1 MiB and then moves the 50 MB that it asks for to 16 MiB, byte by byte (GRUB source: loader/i386/linux.c,
@@ -99,7 +102,8 @@ def grub_cfg(recipe: Recipe, kernel_path: str, initrd_path: str | None, cmdline:
     ]
     if initrd_path is not None:
         lines.append(f"\tinitrd16 {_quoted(initrd_path)}")
-    return "\n".join([*lines, "}", ""])
+    text = "\n".join([*lines, "}", FILLER])
+    return text + " " * (-(len(text.encode()) + 1) % BLOCK) + "\n"
 
 
 def _passes(word: str, *, pygrub: bool) -> None:

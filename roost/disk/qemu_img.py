@@ -64,6 +64,22 @@ def convert(raw: Path, qcow2: Path, *, compress: str = "none", log: Path | None 
         partial.unlink(missing_ok=True)
 
 
+def fill(raw: Path, image: Path, format: DiskFormat, *, log: Path | None = None) -> None:
+    """Write the content of an image of roost's own into an empty raw disk of its size; zeros stay holes.
+
+    Another QEMU may have the disk open for reading: it is not locked.
+    """
+    name = _local(raw).replace(",", ",,")
+    argv = ["qemu-img", "convert", "-f", format, "-t", "unsafe", "-n", "--target-is-zero", "--target-image-opts"]
+    argv += [_local(image), f"driver=raw,file.driver=file,file.locking=off,file.filename={name}"]
+    try:
+        process.run(argv, deadline=DEADLINE, log=log, what=f"cannot copy {image.name}")
+    except ToolError as error:
+        if "No space left on device" in error.tail:
+            raise HostError(f"no space left for {raw.name} in {raw.parent}", hint="free some space") from error
+        raise
+
+
 def info(image: Path, format: DiskFormat) -> ImageInfo:
     """Return information about `image` of the given format. Raises `ImageError` when it is not in that format."""
     done = process.run(

@@ -125,10 +125,10 @@ def write_disks(
     return tuple(written)
 
 
-def to_qcow2(disk: WrittenDisk, *, compress: str = "none", log: Path | None = None) -> Path:
-    """Write NAME.qcow2 next to the raw disk and return its path; `compress` is none, zstd or zlib."""
-    qcow2 = disk.path.with_suffix(".qcow2")
-    qemu_img.convert(disk.path, qcow2, compress=compress, log=log)
+def to_qcow2(raw: Path, *, compress: str = "none", log: Path | None = None) -> Path:
+    """Write NAME.qcow2 next to the disk NAME.raw and return its path; `compress` is none, zstd or zlib."""
+    qcow2 = raw.with_suffix(".qcow2")
+    qemu_img.convert(raw, qcow2, compress=compress, log=log)
     return qcow2
 
 

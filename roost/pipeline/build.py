@@ -105,14 +105,18 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
 
 
 def _built(context: Context, plan: planning.BuildPlan, *, force: bool) -> Finished:
-    """Build the image; only its submit files when nothing else has changed, unless `force`."""
+    """Build the image; from the disks of the last build when only text has changed, unless `force`."""
     from roost.pipeline import submit_files
 
-    same = None if force else submit_files.suffice(context, plan)
-    done = submit_files.renew(context, plan, same) if same is not None else None
+    done = None if force else submit_files.renew(context, plan)
     if done is not None:
         return done
     extras.require("sbom")
+    from roost.pipeline import parameters
+
+    done = None if force else parameters.renew(context, plan)
+    if done is not None:
+        return done
     from roost.pipeline import construct
 
     before = manifest.read(context.directory)

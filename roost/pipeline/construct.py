@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from roost.disk import write
-from roost.disk.write import WrittenDisk
 from roost.errors import HostError
 from roost.existing import image
 from roost.existing.image import OriginalImage
@@ -93,11 +92,11 @@ def _of_tree(context: Context, plan: BuildPlan, source: RootTree) -> Finished:
             reserved = early.files if early else None
             tools = replace(context.tools(plan.epoch), grub=_modules(context, plan))
             written = write.write_disks(recipe, made, target, tools, reserved=reserved)
-        reading = pool.submit(_read_back, context, written, early)
+        reading = pool.submit(read_back, context, {disk.name: (disk.path, "raw") for disk in written}, early)
         with stages.stage("images", "qcow2, sums"):
             files = [*outputs.disks(context, written), *outputs.kernel(context, kernel, made)]
             root = next(disk.path for disk in written if disk.name == recipe.root_disk.name)
-            started = pygrub.verify(recipe, root, made.path, kernel, context.log("pygrub"))
+            started = pygrub.verify(recipe, root, pygrub.of_tree(recipe, made.path, kernel), context.log("pygrub"))
         # The tree is no longer needed: it is removed while libguestfs reads.
         pool.submit(cache.remove_tree, made.path)
         facts = reading.result()
@@ -158,13 +157,15 @@ def _last_sizes(recipe: Recipe, directory: Path) -> dict[str, int] | None:
     return sizes
 
 
-def _read_back(context: Context, written: tuple[WrittenDisk, ...], early: Prestarted | None) -> dict[str, Any]:
+def read_back(
+    context: Context, images: Mapping[str, tuple[Path, DiskFormat]], early: Prestarted | None
+) -> dict[str, Any]:
     """Verify the disks with libguestfs, in the appliance started in advance if it has opened these files."""
     opened = None
     if early:
         with context.stages.stage("appliance", "libguestfs starts"):
-            opened = early.take({disk.name: disk.path for disk in written})
-    facts = _verify(context, {disk.name: (disk.path, "raw") for disk in written}, opened)
+            opened = early.take({name: path for name, (path, _) in images.items()})
+    facts = _verify(context, images, opened)
     if early:
         early.release()
     return facts

@@ -13,7 +13,7 @@ from roost.store.stage import Stage
 
 STAGE = Stage(
     "image",
-    ("roost.pipeline.construct",),
+    ("roost.pipeline.construct", "roost.pipeline.parameters"),
     (
         *("mke2fs", "mkfs.vfat", "mkfs.xfs", "mkfs.btrfs", "mksquashfs", "mkfs.erofs", "mkswap", "debugfs", "e2fsck"),
         *("btrfs", "xfs_repair", "fsck.vfat"),
@@ -29,10 +29,14 @@ STAGE = Stage(
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The key of an image, and that of its content: the same without what only its submit descriptions have."""
+    """The key of an image, and the keys of less of it.
+
+    `content` leaves out what only submit descriptions have, `base` the kernel's parameters, too.
+    """
 
     image: str
     content: str
+    base: str
 
 
 def keys(
@@ -47,5 +51,9 @@ def keys(
         made_of["loader"] = loader
     if kernel is not None:
         made_of["kernel"] = kernel
-    whole, content = inputs.recipe_keys(loaded.recipe, loaded.directory)
-    return Keys(STAGE.key({**made_of, "recipe": whole}), STAGE.key({**made_of, "content": content}))
+    found = inputs.recipe_keys(loaded.recipe, loaded.directory)
+    return Keys(
+        STAGE.key({**made_of, "recipe": found.whole}),
+        STAGE.key({**made_of, "content": found.content}),
+        STAGE.key({**made_of, "base": found.base}),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from roost.condor import placement, submission
@@ -14,13 +15,13 @@ from roost.disk.tree import TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
 from roost.host import checksum, host_facts, rooted
+from roost.host.pool import Pool
 from roost.kernel.inspect import KernelFiles
 from roost.pipeline import key_parts, submit_files
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
 from roost.pipeline.submit_files import Finished
 from roost.publish import sbom
-from roost.recipe.base import DiskFormat
 from roost.store import manifest
 from roost.store.manifest import BuiltFile, Manifest
 
@@ -30,23 +31,28 @@ Facts = Mapping[str, Any]
 
 def disks(context: Context, written: Sequence[WrittenDisk]) -> list[BuiltFile]:
     """Write each disk in the formats that its hypervisors need; return the records."""
-    formats = placement.image_files(context.recipe)
-    return [file for disk in written for file in _disk(context, disk, formats[disk.name])]
+    return [file for one in written for file in disk(context, one.name, one.path)]
 
 
-def _disk(context: Context, disk: WrittenDisk, formats: frozenset[DiskFormat]) -> list[BuiltFile]:
-    files = []
-    if "qcow2" in formats:
-        log = context.log("qemu-img")
-        compress = next(entry.compress for entry in context.recipe.disks if entry.name == disk.name)
-        qcow2 = write.to_qcow2(disk, compress=compress, log=log)
-        qcow2.chmod(0o644)
-        if not qemu_img.same_content(disk.path, "raw", qcow2, "qcow2"):
-            raise ImageError(f"the content of {qcow2.name} differs from that of {disk.path.name}", log=log)
-        files.append(manifest.describe(qcow2, "qcow2", disk.layout.size, checksum.sha256(qcow2)))
-    if "raw" in formats:
-        files.append(manifest.describe(disk.path, "raw", disk.layout.size, checksum.sha256(disk.path)))
-    return files
+def disk(context: Context, name: str, raw: Path) -> list[BuiltFile]:
+    """Write the disk `name` of the recipe, which is NAME.raw in the target directory, in its formats."""
+    formats = placement.image_files(context.recipe)[name]
+    size = raw.stat().st_size
+    with Pool(max_workers=1) as pool:
+        # This reads the disk too, and another core may be free.
+        summed = pool.submit(checksum.sha256, raw) if "raw" in formats else None
+        files = [_qcow2(context, name, raw)] if "qcow2" in formats else []
+        return files if summed is None else [*files, manifest.describe(raw, "raw", size, summed.result())]
+
+
+def _qcow2(context: Context, name: str, raw: Path) -> BuiltFile:
+    log = context.log("qemu-img")
+    compress = next(entry.compress for entry in context.recipe.disks if entry.name == name)
+    qcow2 = write.to_qcow2(raw, compress=compress, log=log)
+    qcow2.chmod(0o644)
+    if not qemu_img.same_content(raw, "raw", qcow2, "qcow2"):
+        raise ImageError(f"the content of {qcow2.name} differs from that of {raw.name}", log=log)
+    return manifest.describe(qcow2, "qcow2", raw.stat().st_size, checksum.sha256(qcow2))
 
 
 def kernel(context: Context, kernel: KernelFiles, tree: TreeInfo) -> list[BuiltFile]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -38,48 +38,67 @@ def keys(loaded: Loaded, plan: BuildPlan) -> dict[str, str]:
         "rootfs": plan.source.key,
         "image": plan.key,
         "content": plan.keys.content,
+        "base": plan.keys.base,
         "recipe": inputs.recipe_key(loaded.recipe, loaded.directory),
     }
 
 
-def suffice(context: Context, plan: BuildPlan) -> Manifest | None:
-    """Return the manifest of the last build if its disks are also those of this one, and unchanged; else None."""
+def unchanged(context: Context, key: str, value: str) -> Manifest | None:
+    """Return the manifest of the last build if its key named `key` has this value and its files are unchanged."""
     before = manifest.read(context.directory)
-    if before is None or before.keys.get("content") != plan.keys.content:
+    if before is None or before.keys.get(key) != value:
         return None
     return None if manifest.changed_files(context.directory, before.files) else before
 
 
-class _NoLinksError(Exception):
+class NoLinksError(Exception):
     """Files here cannot have a second name."""
 
 
-def renew(context: Context, plan: BuildPlan, before: Manifest) -> Finished | None:
-    """Build the image with the disks of the last build; return None where its files cannot have a second name.
+def renew(context: Context, plan: BuildPlan) -> Finished | None:
+    """Build the image with the disks of the last build, if they are those of this one; else return None.
 
-    The caller holds the lock of the directory.
+    Also where files cannot have a second name. The caller holds the lock of the directory.
     """
-    try:
-        with contextlib.ExitStack() as stack, context.stages.stage("record", "submit description, manifest"):
-            target = stack.enter_context(staging.staged(context.directory))
-            # As in a whole build, the files' modes do not depend on the user's umask; the directory's mode does.
-            stack.callback(os.umask, os.umask(0o022))
-            _link([*(file.name for file in before.files), sbom.NAME], context.directory, target)
-            return _written(context, plan, before, target)
-    except _NoLinksError:
-        return None
+    before = unchanged(context, "content", plan.keys.content)
+    return with_disks_of(before, context, plan) if before is not None else None
 
 
-def _link(names: Sequence[str], source: Path, target: Path) -> None:
+def with_disks_of(before: Manifest, context: Context, plan: BuildPlan) -> Finished | None:
+    """Build the image with all files of the build `before`; return None where they cannot have a second name."""
+    with context.stages.stage("record", "submit description, manifest"):
+        try:
+            with staged(context) as target:
+                link([*before.sums, sbom.NAME], context.directory, target)
+                return write(context, plan, before, target)
+        except NoLinksError:
+            return None
+
+
+@contextlib.contextmanager
+def staged(context: Context) -> Iterator[Path]:
+    """Yield the directory that becomes the image's when the block succeeds."""
+    with staging.staged(context.directory) as target:
+        # As in a whole build, the files' modes do not depend on the user's umask; the directory's mode does.
+        before = os.umask(0o022)
+        try:
+            yield target
+        finally:
+            os.umask(before)
+
+
+def link(names: Iterable[str], source: Path, target: Path) -> None:
+    """Give files of the directory `source` a second name in `target`; raise `NoLinksError` if they cannot have one."""
     try:
         for name in names:
             os.link(source / name, target / name)
     except OSError as error:
         # No hard links on this file system, or none to another user's files (proc(5), protected_hardlinks).
-        raise _NoLinksError from error
+        raise NoLinksError from error
 
 
-def _written(context: Context, plan: BuildPlan, before: Manifest, target: Path) -> Finished:
+def write(context: Context, plan: BuildPlan, before: Manifest, target: Path) -> Finished:
+    """Write submit descriptions, logs and the manifest: `before` with the keys and the recipe of this build."""
     snippets = submission.write(context.loaded, before.files, target, context.directory)
     record = replace(
         before,

@@ -72,17 +72,31 @@ def start(
 ) -> Iterator[Prestarted]:
     """Yield an appliance on empty files in `directory` of these sizes, in bytes by the disk's name; gone afterwards."""
     files = {name: directory / f".{name}.raw.prestart" for name in sizes}
-    for name, path in files.items():
-        with path.open("xb") as file:
-            file.truncate(sizes[name])
+    try:
+        for name, path in files.items():
+            with path.open("xb") as file:
+                file.truncate(sizes[name])
+        with opening({name: (path, "raw") for name, path in files.items()}, accelerator, log) as prestarted:
+            yield prestarted
+    finally:
+        for path in files.values():
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def opening(
+    images: Mapping[str, tuple[Path, str]], accelerator: ApplianceAccelerator, log: Path
+) -> Iterator[Prestarted]:
+    """Yield an appliance on these disks, (path, format) by name, some of which are yet to be written; gone afterwards.
+
+    They are read only once they have been taken.
+    """
+    files = {name: path for name, (path, _) in images.items()}
     prestarted = Prestarted(files, {name: _identity(path) for name, path in files.items()})
-    images = [(path, "raw") for path in files.values()]
-    thread = Thread(target=prestarted.run, args=(images, accelerator, log), name="prestart", daemon=True)
+    thread = Thread(target=prestarted.run, args=(list(images.values()), accelerator, log), name="prestart", daemon=True)
     thread.start()
     try:
         yield prestarted
     finally:
         prestarted.release()
         thread.join()
-        for path in files.values():
-            path.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,47 @@ def _version(program: Path) -> str:
     return name[1] if name else "0"
 
 
-def verify(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What pygrub must find: the `text` of grub.cfg, and the sha256 of kernel and ramdisk."""
+
+    text: str
+    sums: Mapping[str, str]
+
+
+def is_used(recipe: Recipe) -> bool:
+    """Return whether pygrub starts an image of the recipe."""
+    return "xen" in recipe.hypervisors and kernel_of(recipe, "xen") is None
+
+
+def of_tree(recipe: Recipe, tree: Path, kernel: KernelFiles) -> Expected:
+    """Return what pygrub must find in an image of the tree; without the sums if no pygrub is going to look."""
+    text = facts.text(tree, "boot/grub/grub.cfg") or ""
+    paths = {"kernel": kernel.kernel, "ramdisk": kernel.initrd} if is_used(recipe) and find() is not None else {}
+    return Expected(text, {what: checksum.sha256(rooted.resolve(tree, path)) for what, path in paths.items() if path})
+
+
+def again(text: str, before: Mapping[str, Any] | None) -> Expected | None:
+    """Return what pygrub must find in an image with another grub.cfg, from the result `before` it was replaced.
+
+    None if that cannot be known: pygrub, installed now, did not look at the image then.
+    """
+    found = before or {}
+    if find() is None:
+        return Expected(text, {})
+    sums = {what: found.get(key) for what, key in (("kernel", "kernel"), ("ramdisk", "initrd"))}
+    return Expected(text, {what: str(one) for what, one in sums.items() if one}) if found.get("seen") is True else None
+
+
+def verify(recipe: Recipe, image: Path, expected: Expected, log: Path) -> dict[str, Any] | None:
     """Return what pygrub finds in the raw `image`, for the manifest; None if the recipe does not use it.
 
-    Raises `ImageError` when it would start nothing, or anything but the kernel and initrd of the tree. Without a pygrub
-    the configuration is checked for known problems, and the result says so.
+    Raises `ImageError` when it would start nothing, or anything but what is expected. Without a pygrub the
+    configuration is checked for known problems, and the result says so.
     """
-    if "xen" not in recipe.hypervisors or kernel_of(recipe, "xen") is not None:
+    if not is_used(recipe):
         return None
-    wrong = list(mistakes(_configuration(tree)))
+    wrong = list(mistakes(expected.text))
     if wrong:
         raise ImageError(f"pygrub would not start this image: {'; '.join(wrong)}", hint="look at /boot/grub/grub.cfg")
     pygrub = find()
@@ -78,13 +110,11 @@ def verify(recipe: Recipe, image: Path, tree: Path, kernel: KernelFiles, log: Pa
         return {"seen": False, "checked": "grub.cfg, judged by pygrub's known rules: it is not installed here"}
     with temporary.directory("pygrub") as name:
         found = run(pygrub, image, Path(name), log)
-        for what, path in (("kernel", kernel.kernel), ("ramdisk", kernel.initrd)):
+        for what, wanted in expected.sums.items():
             given = found.get(what)
-            if path is None:
-                continue
-            if given is None or checksum.sha256(Path(given)) != checksum.sha256(rooted.resolve(tree, path)):
-                seen = "no" if given is None else "another"
-                raise ImageError(f"pygrub {pygrub.version} finds {seen} {what} than {path} in the image", log=log)
+            if given is None or checksum.sha256(Path(given)) != wanted:
+                seen = f"no {what}" if given is None else f"another {what} than that"
+                raise ImageError(f"pygrub {pygrub.version} finds {seen} in the image", log=log)
         arguments = found.get("args", "")
         if root_parameter(recipe) not in arguments.split():
             raise ImageError(f"pygrub {pygrub.version} starts the kernel without {root_parameter(recipe)}", log=log)
@@ -137,10 +167,6 @@ def run(pygrub: Pygrub, image: Path, directory: Path, log: Path) -> dict[str, st
         for word, value in found.items()
         if word == "args" or Path(value).parent.resolve() == directory.resolve()
     }
-
-
-def _configuration(tree: Path) -> str:
-    return facts.text(tree, "boot/grub/grub.cfg") or ""
 
 
 def mistakes(text: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ def test_grub_cfg_is_minimal() -> None:
     text = grub.grub_cfg(
         recipe_of(), "/boot/vmlinuz", "/boot/initrd.img", "root=UUID=1-2 ro console=ttyS0,115200", "1-2"
     )
-    assert text.splitlines()[1:] == [
+    assert text.splitlines()[1:-1] == [
         "set timeout=0",
         "set default=0",
         "menuentry 'image' {",
@@ -33,6 +33,7 @@ def test_grub_cfg_is_minimal() -> None:
         "\tinitrd16 /boot/initrd.img",
         "}",
     ]
+    assert text.endswith(" \n") and text.splitlines()[-1].rstrip() == grub.FILLER
     assert "initrd" not in grub.grub_cfg(recipe_of(), "/boot/vmlinuz", None, "ro", "1-2").split("\n", 1)[1]
 
 
@@ -64,6 +65,7 @@ def test_parameters_arrive_as_written_or_are_refused(words: list[str], xen: bool
             grub.grub_cfg(recipe, "/vmlinuz", None, " ".join(words), "1-2")
         return
     text = grub.grub_cfg(recipe, "/vmlinuz", None, " ".join(words), "1-2")
+    assert len(text.encode()) % grub.BLOCK == 0
     (line,) = (line for line in text.splitlines() if line.startswith("\tlinux16 "))
     assert shell_words(line) == ["linux16", "/vmlinuz", *words]
 

@@ -40,7 +40,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     def plan(_context: Context) -> BuildPlan:
         source: Any = SimpleNamespace(key="0" * 64, epoch=lab.EPOCH)
-        return BuildPlan(source, Keys("changed", "content"))
+        return BuildPlan(source, Keys("changed", "content", "base"))
 
     monkeypatch.setattr(planning, "plan", plan)
     monkeypatch.setattr(key_parts, "of", lambda *_: {"image": {"now": 1}})

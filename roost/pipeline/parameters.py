@@ -1,0 +1,169 @@
+"""The build of an image of which only the kernel's parameters have changed: the last build's disks, another grub.cfg.
+
+A whole build would make the same bytes: grub.cfg always has whole blocks of its file system, and it is the only file
+that the parameters can change, or the image is built as a whole. The disk is read back as after a whole build.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from roost.customize import units
+from roost.disk import grub, grub_file, qemu_img
+from roost.disk.layout import boot_filesystem
+from roost.disk.write import EXT
+from roost.host.pool import Pool
+from roost.pipeline import construct, outputs, submit_files
+from roost.pipeline import image as image_stage
+from roost.pipeline.context import Context
+from roost.pipeline.planning import BuildPlan
+from roost.pipeline.submit_files import Finished
+from roost.publish import sbom
+from roost.recipe.base import DiskFormat
+from roost.recipe.cmdline import command_line
+from roost.recipe.identity import filesystem_id, filesystem_uuid
+from roost.recipe.model import Recipe
+from roost.store.manifest import Manifest
+from roost.verify import prestart, pygrub
+from roost.verify.pygrub import Expected
+
+#: Bytes of the longest grub.cfg that is read; a kernel takes 2 KiB of parameters (Linux source: COMMAND_LINE_SIZE).
+_LONGEST = 64 << 10
+
+
+class _WholeBuildError(Exception):
+    """The last build cannot become this one."""
+
+
+class _Disk(NamedTuple):
+    """The disk of grub.cfg: its name, and its file in the last build."""
+
+    name: str
+    file: Path
+    format: DiskFormat
+
+
+def renew(context: Context, plan: BuildPlan) -> Finished | None:
+    """Build the image from the disks of the last build, if only kernel parameters have changed; else return None.
+
+    The caller holds the lock of the directory.
+    """
+    before = submit_files.unchanged(context, "base", plan.keys.base)
+    old = _last_recipe(context.recipe, before) if before is not None else None
+    if before is None or old is None or not _only_in_grub(context.recipe, old):
+        return None
+    if context.recipe.kernel.placement == "external":
+        return submit_files.with_disks_of(before, context, plan)
+    disk = _disk(context, before)
+    if disk is None:
+        return None
+    context.accelerator.find()
+    try:
+        with image_stage.STAGE.running(), submit_files.staged(context) as target:
+            return _renewed(context, plan, before, old, disk, target)
+    except (_WholeBuildError, submit_files.NoLinksError):
+        return None
+
+
+def _last_recipe(recipe: Recipe, before: Manifest) -> Recipe | None:
+    """Return the recipe as it was in the last build: with other kernel parameters."""
+    kernel = before.recipe.get("kernel")
+    old = kernel.get("parameters") if isinstance(kernel, dict) else None
+    if not isinstance(old, list) or not all(isinstance(one, str) for one in old):
+        return None
+    return recipe.model_copy(update={"kernel": recipe.kernel.model_copy(update={"parameters": tuple(old)})})
+
+
+def _only_in_grub(recipe: Recipe, old: Recipe) -> bool:
+    """Return whether another command line changes no file but grub.cfg.
+
+    The recipe's commands and cloud-init can read that file, its templates the recipe.
+    """
+    used = [units.used_by(" ".join(one.kernel.parameters)) for one in (recipe, old)]
+    free = not recipe.commands and recipe.cloud_init is None and not any(one.template for one in recipe.files)
+    return free and not recipe.edited and used[0] == used[1]
+
+
+def _disk(context: Context, before: Manifest) -> _Disk | None:
+    """Return the disk of grub.cfg; None if its file system may hold checksums of a file, or the disk has no file."""
+    disk, index, _ = boot_filesystem(context.recipe)
+    if disk.areas[index].filesystem not in EXT:
+        return None
+    formats: tuple[DiskFormat, ...] = ("raw", "qcow2")
+    for format in formats:
+        if f"{disk.name}.{format}" in before.sums:
+            return _Disk(disk.name, context.directory / f"{disk.name}.{format}", format)
+    return None
+
+
+def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, disk: _Disk, target: Path) -> Finished:
+    """Build the image into `target`: the disk with another grub.cfg, all other files of the last build as they are."""
+    recipe, stages = context.recipe, context.stages
+    raw = target / f"{disk.name}.raw"
+    changed = {f"{disk.name}.raw", f"{disk.name}.qcow2"}
+    submit_files.link([*(before.sums.keys() - changed), sbom.NAME], context.directory, target)
+    with raw.open("xb") as file:
+        file.truncate(before.file(disk.file.name).virtual)
+    images: dict[str, tuple[Path, DiskFormat]] = {
+        one.name: (raw, "raw") if one.name == disk.name else _file(target, one.name, before) for one in recipe.disks
+    }
+    log = context.log("readback")
+    with Pool(max_workers=1) as pool, prestart.opening(images, context.accelerator, log) as early:
+        with stages.stage("grub.cfg", "other kernel parameters, in the disk of the last build"):
+            qemu_img.fill(raw, disk.file, disk.format, log=context.log("qemu-img"))
+            raw.chmod(0o644)
+            text = _replace(recipe, old, raw, context.log("grub"))
+            expected = pygrub.again(text, before.facts.get("pygrub"))
+            if expected is None and pygrub.is_used(recipe):
+                raise _WholeBuildError
+        reading = pool.submit(construct.read_back, context, images, early)
+        with stages.stage("images", "qcow2, sums"):
+            made = {file.name: file for file in outputs.disk(context, disk.name, raw)}
+            started = pygrub.verify(recipe, raw, expected or Expected(text, {}), context.log("pygrub"))
+        facts: dict[str, Any] = {**before.facts, **reading.result(), "pygrub": started}
+        if raw.name not in made:
+            raw.unlink()
+    with stages.stage("record", "submit description, manifest"):
+        files = tuple(made.get(file.name, file) for file in before.files)
+        return submit_files.write(context, plan, replace(before, files=files, facts=facts), target)
+
+
+def _file(target: Path, name: str, before: Manifest) -> tuple[Path, DiskFormat]:
+    """Return a disk of the last build, raw if there is one, and its format."""
+    raw = f"{name}.raw" in before.sums
+    return (target / f"{name}.raw", "raw") if raw else (target / f"{name}.qcow2", "qcow2")
+
+
+def _replace(recipe: Recipe, old: Recipe, raw: Path, log: Path) -> str:
+    """Replace grub.cfg in a raw disk, and return its new text.
+
+    Raises `_WholeBuildError` if the file that is there is not the one that roost wrote, or the new one is longer.
+    """
+    disk, index, mount = boot_filesystem(recipe)
+    path = "/boot/grub/grub.cfg" if mount == "/" else "/grub/grub.cfg"
+    at = grub_file.find(raw, filesystem_uuid(recipe, disk, index), path, log)
+    if at is None:
+        raise _WholeBuildError
+    with raw.open("r+b") as file:
+        file.seek(at.offset)
+        text = _other(recipe, old, file.read(at.size) if at.size <= _LONGEST else b"")
+        data = text.encode()
+        if len(data) != at.size:
+            raise _WholeBuildError
+        file.seek(at.offset)
+        file.write(data)
+    return text
+
+
+def _other(recipe: Recipe, old: Recipe, found: bytes) -> str:
+    """Return the new text of grub.cfg; raise `_WholeBuildError` if `found` is not the one of the `old` recipe."""
+    disk, index, _ = boot_filesystem(recipe)
+    identity = filesystem_id(recipe, disk, index)
+    paths = [re.search(rb"^\t%b (\S+)" % word, found, re.MULTILINE) for word in (b"linux16", b"initrd16")]
+    kernel, initrd = (one[1].decode("utf-8", "replace") if one else None for one in paths)
+    if kernel is None or found != grub.grub_cfg(old, kernel, initrd, command_line(old), identity).encode():
+        raise _WholeBuildError
+    return grub.grub_cfg(recipe, kernel, initrd, command_line(recipe), identity)
