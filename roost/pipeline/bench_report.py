@@ -17,6 +17,8 @@ COMPARED = {
     "second recipe": (FLOOR,),
     "archive changed": (FLOOR,),
     "one file changed": (FLOOR, PEER_AGAIN),
+    "kernel parameters": (FLOOR,),
+    "submit part": (FLOOR,),
     "nothing changed": (FLOOR,),
 }
 #: Chart dimensions in pixels: width, names, figures, height of a line and of a bar.

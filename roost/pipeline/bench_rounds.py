@@ -99,8 +99,14 @@ def run(measure: Measure, place: Place, rounds: int) -> list[str]:
         measure("second recipe", [*ROOST, "build", second, "--json"], {})
         changed = place.recipe("changed", "files:\n  - {path: /etc/changed, content: none}\n")
         place.build(changed)
-        place.recipe("changed", f"files:\n  - {{path: /etc/changed, content: 'round {number}'}}\n")
+        text = f"files:\n  - {{path: /etc/changed, content: 'round {number}'}}\n"
+        place.recipe("changed", text)
         measure("one file changed", [*ROOST, "build", changed, "--json"], {})
+        text += f"kernel: {{parameters: [round={number}]}}\n"
+        place.recipe("changed", text)
+        measure("kernel parameters", [*ROOST, "build", changed, "--json"], {})
+        place.recipe("changed", f"{text}submit: {{commands: {{priority: {number + 1}}}}}\n")
+        measure("submit part", [*ROOST, "build", changed, "--json"], {})
         measure("nothing changed", [*ROOST, "build", changed, "--json"], {})
         # apt updates its lists and is queried again: all used lists are unchanged.
         for path in (*(place.scratch / "cache/apt").glob("*/known"), *map(place.cached, ("selections", "inrelease"))):

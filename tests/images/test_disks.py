@@ -127,7 +127,7 @@ def test_two_unpackings_give_the_same_bytes(archive: Path, tmp_path: Path, files
         inside(chosen, "touch", tree, tree / "big", tree / "etc/short")
         (disk,) = written(recipe, tree, tmp_path / f"disks{number}", chosen)
         digests.append(digest(disk.path))
-        qcow2 = write.to_qcow2(disk, compress="zstd")
+        qcow2 = write.to_qcow2(disk.path, compress="zstd")
         qemu_img.check(qcow2)
         assert qemu_img.same_content(disk.path, "raw", qcow2, "qcow2")
         digests.append(digest(qcow2))
