@@ -76,11 +76,14 @@ class Guest:
         """Make the kernel read the partition table of one disk again."""
         self.call("blockdev_rereadpt", device)
 
-    def reread(self) -> None:
+    def reread(self, written: float) -> None:
         """Make the kernel drop its cache of all disks and read their partition tables again.
 
-        Afterwards what was written from outside is seen, and all partitions exist, even on a slow disk.
+        Afterwards what was `written` from outside by then (time.monotonic) is seen, and all partitions exist, even on a
+        slow disk. A restored appliance may have done so since.
         """
+        if self._worker.adopted is not None and self._worker.adopted >= written:
+            return
         if self._ordered:
             # Without KVM a call of libguestfs takes longer than the program that it runs.
             self.call("debug", "sh", ["blockdev", "--flushbufs", "--rereadpt", *self.devices()])

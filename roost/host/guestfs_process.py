@@ -38,11 +38,14 @@ class GuestfsError(ImageError):
 class Worker:
     """A running worker process with a deadline for all its work; `directory` is for its temporary files.
 
+    `adopted` is when a restored appliance began to read the tables of its new disks, by time.monotonic.
+
     `ask` raises `GuestfsError` when libguestfs refuses, `ToolError` when it hangs or dies.
     """
 
     def __init__(self, worker: subprocess.Popen[bytes], log: Path, ends: float, directory: Path) -> None:
         self.directory = directory
+        self.adopted: float | None = None
         self._worker = worker
         self._log = log
         self._ends = ends

@@ -143,6 +143,7 @@ def _adopt(worker: Worker, sizes: list[int], within: float) -> None:
     names = [f"sd{letter}" for letter in "abcdefgh"[: len(sizes)]]
     disks = " ".join(f"/dev/{name}" for name in names)
     script = _ADOPT.format(seed=secrets.token_hex(64), now=int(time.time()), disks=disks)
+    worker.adopted = time.monotonic()
     output = worker.ask({"call": "debug", "args": ["sh", [script]]}, within=max(0.1, within))
     seen = [line.split(" ") for line in str(output).splitlines()]
     # The last disk is the appliance's own.

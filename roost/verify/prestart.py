@@ -7,6 +7,7 @@ another size is a different file, and the read-back then opens the finished ones
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -37,9 +38,10 @@ class Prestarted:
         if {name: _identity(path) for name, path in written.items()} != dict(self._identities):
             self.release()
             return None
+        complete = time.monotonic()
         try:
             guest = self._started.result()
-            guest.reread()
+            guest.reread(complete)
         except RoostError:
             # Any failure will be reported by the appliance started instead.
             self.release()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ def readback(
     if missing:
         raise ImageError(f"no image of disk {', '.join(missing)} to read back")
     with contextlib.ExitStack() as stack:
-        guest = opened
+        guest, complete = opened, time.monotonic()
         if guest is None:
             guest = stack.enter_context(
                 guestfs.open_readonly(
@@ -88,7 +89,7 @@ def readback(
                     stock=appliance.stock,
                 )
             )
-            guest.reread()
+            guest.reread(complete)
         exam = Examination(recipe, guest)
         _examine(exam)
     if exam.wrong:

@@ -98,3 +98,20 @@ def test_an_appliance_that_was_given_up_is_tried_again_after_an_hour(
     assert appliance.path() == made
     appliance.give_up(made)
     assert appliance.path() is None
+
+
+@pytest.mark.parametrize(("adopted", "again"), [(None, True), (1.0, True), (3.0, False)])
+def test_tables_are_read_again_unless_they_were_read_since_the_disks_were_written(
+    adopted: float | None, again: bool
+) -> None:
+    class Worker:
+        def __init__(self) -> None:
+            self.adopted, self.asked = adopted, list[str]()
+
+        def ask(self, request: dict[str, Any], within: float | None = None) -> Any:
+            self.asked.append(request["call"])
+            return ["/dev/sda"] if request["call"] == "list_devices" else ""
+
+    worker = Worker()
+    guestfs.Guest(worker, ordered=True).reread(2.0)  # type: ignore[arg-type]
+    assert ("debug" in worker.asked) is again
