@@ -28,7 +28,7 @@ def outlook(found: Outlook) -> str:
     lines = [f"{found.name} would be built again"]
     for stage in found.stages:
         state = "again" if stage.again else "from the cache" if stage.cached else "unchanged"
-        lines.append(f"{stage.name}: {state}")
+        lines.append(f"{stage.name}: {state}{f', only its {stage.only}' if stage.only else ''}")
         lines += [f"  {line}" for line in _changes(stage.changes)]
     return "\n".join(lines)
 

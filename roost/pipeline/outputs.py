@@ -15,7 +15,6 @@ from roost.disk.tree import TreeInfo
 from roost.disk.write import WrittenDisk
 from roost.errors import ImageError
 from roost.host import checksum, host_facts, rooted
-from roost.host.pool import Pool
 from roost.kernel.inspect import KernelFiles
 from roost.pipeline import key_parts, submit_files
 from roost.pipeline.context import Context
@@ -37,12 +36,10 @@ def disks(context: Context, written: Sequence[WrittenDisk]) -> list[BuiltFile]:
 def disk(context: Context, name: str, raw: Path) -> list[BuiltFile]:
     """Write the disk `name` of the recipe, which is NAME.raw in the target directory, in its formats."""
     formats = placement.image_files(context.recipe)[name]
-    size = raw.stat().st_size
-    with Pool(max_workers=1) as pool:
-        # This reads the disk too, and another core may be free.
-        summed = pool.submit(checksum.sha256, raw) if "raw" in formats else None
-        files = [_qcow2(context, name, raw)] if "qcow2" in formats else []
-        return files if summed is None else [*files, manifest.describe(raw, "raw", size, summed.result())]
+    files = [_qcow2(context, name, raw)] if "qcow2" in formats else []
+    if "raw" in formats:
+        files.append(manifest.describe(raw, "raw", raw.stat().st_size, checksum.sha256(raw)))
+    return files
 
 
 def _qcow2(context: Context, name: str, raw: Path) -> BuiltFile:

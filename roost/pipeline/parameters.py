@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from roost.customize import units
 from roost.disk import grub, grub_file, qemu_img
-from roost.disk.layout import boot_filesystem
+from roost.disk.layout import Extent, boot_filesystem
 from roost.disk.write import EXT
 from roost.host.pool import Pool
 from roost.pipeline import construct, outputs, submit_files
@@ -52,8 +52,8 @@ def renew(context: Context, plan: BuildPlan) -> Finished | None:
     The caller holds the lock of the directory.
     """
     before = submit_files.unchanged(context, "base", plan.keys.base)
-    old = _last_recipe(context.recipe, before) if before is not None else None
-    if before is None or old is None or not _only_in_grub(context.recipe, old):
+    old = replaced(context.recipe, before) if before is not None else None
+    if before is None or old is None:
         return None
     if context.recipe.kernel.placement == "external":
         return submit_files.with_disks_of(before, context, plan)
@@ -68,13 +68,17 @@ def renew(context: Context, plan: BuildPlan) -> Finished | None:
         return None
 
 
-def _last_recipe(recipe: Recipe, before: Manifest) -> Recipe | None:
-    """Return the recipe as it was in the last build: with other kernel parameters."""
+def replaced(recipe: Recipe, before: Manifest) -> Recipe | None:
+    """Return the recipe as it was in the last build, if it differs in no file of the image but grub.cfg; else None.
+
+    The keys of both builds have shown that they differ in kernel parameters alone.
+    """
     kernel = before.recipe.get("kernel")
-    old = kernel.get("parameters") if isinstance(kernel, dict) else None
-    if not isinstance(old, list) or not all(isinstance(one, str) for one in old):
+    words = kernel.get("parameters") if isinstance(kernel, dict) else None
+    if not isinstance(words, list) or not all(isinstance(one, str) for one in words):
         return None
-    return recipe.model_copy(update={"kernel": recipe.kernel.model_copy(update={"parameters": tuple(old)})})
+    old = recipe.model_copy(update={"kernel": recipe.kernel.model_copy(update={"parameters": tuple(words)})})
+    return old if _only_in_grub(recipe, old) else None
 
 
 def _only_in_grub(recipe: Recipe, old: Recipe) -> bool:
@@ -84,14 +88,16 @@ def _only_in_grub(recipe: Recipe, old: Recipe) -> bool:
     """
     used = [units.used_by(" ".join(one.kernel.parameters)) for one in (recipe, old)]
     free = not recipe.commands and recipe.cloud_init is None and not any(one.template for one in recipe.files)
-    return free and not recipe.edited and used[0] == used[1]
+    if not free or recipe.edited or used[0] != used[1]:
+        return False
+    disk, index, _ = boot_filesystem(recipe)
+    # Others may have checksums of a file's content.
+    return recipe.kernel.placement == "external" or disk.areas[index].filesystem in EXT
 
 
 def _disk(context: Context, before: Manifest) -> _Disk | None:
-    """Return the disk of grub.cfg; None if its file system may hold checksums of a file, or the disk has no file."""
-    disk, index, _ = boot_filesystem(context.recipe)
-    if disk.areas[index].filesystem not in EXT:
-        return None
+    """Return the disk of grub.cfg; None if the last build has no file of it."""
+    disk, _, _ = boot_filesystem(context.recipe)
     formats: tuple[DiskFormat, ...] = ("raw", "qcow2")
     for format in formats:
         if f"{disk.name}.{format}" in before.sums:
@@ -113,9 +119,11 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
     log = context.log("readback")
     with Pool(max_workers=1) as pool, prestart.opening(images, context.accelerator, log) as early:
         with stages.stage("grub.cfg", "other kernel parameters, in the disk of the last build"):
+            # debugfs has the host store a new file first (e2fsprogs: lib/ext2fs/unix_io.c), which takes longer.
+            at = _place(recipe, disk.file, context.log("grub")) if disk.format == "raw" else None
             qemu_img.fill(raw, disk.file, disk.format, log=context.log("qemu-img"))
             raw.chmod(0o644)
-            text = _replace(recipe, old, raw, context.log("grub"))
+            text = _replace(recipe, old, raw, at or _place(recipe, raw, context.log("grub")))
             expected = pygrub.again(text, before.facts.get("pygrub"))
             if expected is None and pygrub.is_used(recipe):
                 raise _WholeBuildError
@@ -126,9 +134,10 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
         facts: dict[str, Any] = {**before.facts, **reading.result(), "pygrub": started}
         if raw.name not in made:
             raw.unlink()
-    with stages.stage("record", "submit description, manifest"):
-        files = tuple(made.get(file.name, file) for file in before.files)
-        return submit_files.write(context, plan, replace(before, files=files, facts=facts), target)
+        # The appliance ends meanwhile.
+        with stages.stage("record", "submit description, manifest"):
+            files = tuple(made.get(file.name, file) for file in before.files)
+            return submit_files.write(context, plan, replace(before, files=files, facts=facts), target)
 
 
 def _file(target: Path, name: str, before: Manifest) -> tuple[Path, DiskFormat]:
@@ -137,16 +146,21 @@ def _file(target: Path, name: str, before: Manifest) -> tuple[Path, DiskFormat]:
     return (target / f"{name}.raw", "raw") if raw else (target / f"{name}.qcow2", "qcow2")
 
 
-def _replace(recipe: Recipe, old: Recipe, raw: Path, log: Path) -> str:
-    """Replace grub.cfg in a raw disk, and return its new text.
-
-    Raises `_WholeBuildError` if the file that is there is not the one that roost wrote, or the new one is longer.
-    """
+def _place(recipe: Recipe, raw: Path, log: Path) -> Extent:
+    """Return the bytes of a raw disk that are grub.cfg; raise `_WholeBuildError` if they are not in one piece."""
     disk, index, mount = boot_filesystem(recipe)
     path = "/boot/grub/grub.cfg" if mount == "/" else "/grub/grub.cfg"
     at = grub_file.find(raw, filesystem_uuid(recipe, disk, index), path, log)
     if at is None:
         raise _WholeBuildError
+    return at
+
+
+def _replace(recipe: Recipe, old: Recipe, raw: Path, at: Extent) -> str:
+    """Replace grub.cfg, which is `at` of a raw disk, and return its new text.
+
+    Raises `_WholeBuildError` if the file that is there is not the one that roost wrote, or the new one is longer.
+    """
     with raw.open("r+b") as file:
         file.seek(at.offset)
         text = _other(recipe, old, file.read(at.size) if at.size <= _LONGEST else b"")

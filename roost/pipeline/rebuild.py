@@ -26,12 +26,16 @@ from roost.store.manifest import Manifest
 
 @dataclass(frozen=True, slots=True)
 class StageOutlook:
-    """What a build would do with one stage: `again` means it is made again, `cached` that its result exists."""
+    """What a build would do with one stage: `again` means it is made again, `cached` that its result exists.
+
+    `only` is what of the last build is replaced, if that is enough: "submit descriptions" or "kernel parameters".
+    """
 
     name: str
     again: bool
     cached: bool
     changes: tuple[Change, ...] = ()
+    only: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return its JSON for `inv build --explain --json`."""
@@ -40,6 +44,7 @@ class StageOutlook:
             "again": self.again,
             "cached": self.cached,
             "changes": [one.to_json() for one in self.changes],
+            "only": self.only,
         }
 
 
@@ -132,8 +137,21 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
     return [
         *_layer(plan, again and not cached, tuple(below)),
         StageOutlook("rootfs", again and not cached, cached, tuple(tree)),
-        StageOutlook("image", again, False, (*image, *lost)),
+        StageOutlook(
+            "image", again, False, (*image, *lost), _only(loaded, plan, record) if image and not lost else None
+        ),
     ]
+
+
+def _only(loaded: Loaded, plan: planning.BuildPlan, record: Manifest) -> str | None:
+    """Return what of the last build would be replaced, if a build made no new disks; else None."""
+    if record.keys.get("content") == plan.keys.content:
+        return "submit descriptions"
+    if record.keys.get("base") != plan.keys.base:
+        return None
+    from roost.pipeline import parameters
+
+    return "kernel parameters" if parameters.replaced(loaded.recipe, record) is not None else None
 
 
 def _layer(plan: planning.BuildPlan, tree: bool, why: tuple[Change, ...]) -> Iterator[StageOutlook]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from roost.customize import inputs
+from roost.cli import show_build
 from roost.errors import ImageError, RecipeError, UsageError
 from roost.events import Silent, Stages
-from roost.pipeline import build, key_parts, lock, planning, rebuild
+from roost.pipeline import build, key_parts, lock, planning, rebuild, submit_files
 from roost.pipeline.context import Context
 from roost.pipeline.rebuild import Outlook
 from roost.recipe import loader
@@ -55,12 +55,13 @@ class Project:
         loaded = loader.load(str(self.path), self.path.parent, (), planning.problems)
         plan = self.planned()
         loaded.build.mkdir(parents=True, exist_ok=True)
-        keys = {"rootfs": plan.source.key, "recipe": inputs.recipe_key(loaded.recipe, loaded.directory)}
         parts = key_parts.of(loaded, plan)
-        manifest.write(loaded.build, Manifest("x", plan.key, keys, {}, (), {}, {}, parts=parts))
+        recipe = loaded.recipe.model_dump(mode="json", by_alias=True)
+        record = Manifest("x", plan.key, submit_files.keys(loaded, plan), {}, (), {}, {}, parts=parts, recipe=recipe)
+        manifest.write(loaded.build, record)
 
-    def outlook(self) -> Outlook:
-        return rebuild.explain(str(self.path), events=Silent())
+    def outlook(self, *sets: str) -> Outlook:
+        return rebuild.explain(str(self.path), events=Silent(), sets=sets)
 
     def named(self) -> dict[str, list[tuple[str, str]]]:
         return {one.name: [(change.kind, change.what) for change in one.changes] for one in self.outlook().stages}
@@ -102,6 +103,25 @@ def test_a_lock_is_written_kept_and_brought_up_to_date(project: Project) -> None
     (change,) = [one for one in updated.to_json()["changes"] if one["kind"] == "package"]
     assert (change["package"], change["old"], change["new"]) == ("hello", "1.0", "2.0")
     assert not project.locked(update=True).written
+
+
+@pytest.mark.parametrize(
+    ("sets", "only"),
+    [
+        (["submit.commands.priority=7"], "submit descriptions"),
+        (["kernel.parameters=[quiet]"], "kernel parameters"),
+        (["kernel.parameters=[quiet]", "submit.commands.priority=7"], "kernel parameters"),
+        (["kernel.parameters=[systemd.unit=rescue.target]"], None),
+        (["hostname=other"], None),
+    ],
+)
+def test_what_of_an_image_would_be_replaced_is_told(project: Project, sets: list[str], only: str | None) -> None:
+    project.built()
+    found = project.outlook(*sets)
+    image = found.stages[-1]
+    assert (image.name, image.again, image.only) == ("image", True, only)
+    shown = show_build.outlook(found).splitlines()
+    assert ("image: again" if only is None else f"image: again, only its {only}") in shown
 
 
 def test_a_damaged_manifest_is_not_a_missing_build(project: Project) -> None:
