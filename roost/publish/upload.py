@@ -75,8 +75,8 @@ def _damage(target: Target, release: Release) -> str | None:
     Nothing is read back: `inv verify` does that.
     """
     directory = release.directory
-    data = target.read(f"{directory}/{layout.RELEASE}") or b""
-    sums = layout.sums(release.files, directory, layout.sha256(data))
+    # The length does not depend on the sum of release.json.
+    sums = layout.sums(release.files, directory, layout.sha256(b""))
     wanted: dict[str, int | None] = {file.path: file.size for file in release.files}
     wanted |= {f"{directory}/{layout.SUMS}": len(sums), f"{directory}/{layout.SIGNATURE}": None}
     for path, size in wanted.items():

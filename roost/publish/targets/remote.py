@@ -48,8 +48,8 @@ class Remote(Target):
         return f"{self._root}/{path}" if path else self._root
 
     @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
-        with failing(f"{self.url}: cannot {what}", writing=what.startswith(("write ", "remove "))):
+    def _asking(self, what: str, *, writing: bool = False) -> Iterator[None]:
+        with failing(f"{self.url}: cannot {what}", writing=writing):
             # A cached listing may lack what another publisher has written since.
             self._fs.invalidate_cache()
             yield
@@ -101,7 +101,7 @@ class Remote(Target):
 
     def put(self, path: str, source: Path, sha256: str, progress: Progress = unwatched) -> None:
         """Copy a local file here; it is checksummed before, and read back after."""
-        with self._asking(f"write {path}"):
+        with self._asking(f"write {path}", writing=True):
             for _ in checked(source, sha256):
                 pass
             self._parent(path)
@@ -110,14 +110,14 @@ class Remote(Target):
 
     def write(self, path: str, data: bytes) -> None:
         """Write a small file."""
-        with self._asking(f"write {path}"):
+        with self._asking(f"write {path}", writing=True):
             self._parent(path)
             with self._bucket_errors():
                 self._fs.pipe_file(self._path(path), data)
 
     def create(self, path: str, data: bytes) -> bool:
         """Write a small file unless it exists; on S3 the server makes this exclusive."""
-        with self._asking(f"write {path}"):
+        with self._asking(f"write {path}", writing=True):
             self._parent(path)
             try:
                 with self._bucket_errors():
@@ -133,7 +133,7 @@ class Remote(Target):
 
     def remove(self, path: str) -> None:
         """Remove a file."""
-        with self._asking(f"remove {path}"), suppress(FileNotFoundError):
+        with self._asking(f"remove {path}", writing=True), suppress(FileNotFoundError):
             self._fs.rm_file(self._path(path))
 
     @contextmanager
