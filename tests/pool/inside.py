@@ -22,15 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.pool import watch
+from tests.pool.calls import CALL, ENVIRONMENT, Pool, PoolError
 from tests.pool.job import JobResult
-from tests.pool.watch import Queue
 
 HOSTNAME = "pool"
 #: The pool's configuration: what is here lies at the same path in its root file system.
 FILES = Path(__file__).parent / "files"
-ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
-#: Makes a directory that is a mount point the root of a mount namespace of its own, then becomes the command.
-ENTER = """cd "$1" && pivot_root . mnt && cd / && umount -l /mnt && shift && exec "$@\""""
 #: roost on the access point: the checkout, with the dependencies that the root file system has.
 ROOST = """\
 #!/bin/sh
@@ -38,74 +35,8 @@ PYTHONPATH={project}:{libraries} ROOST_ROOT="${{ROOST_ROOT:-{project}}}" exec py
 """
 #: Character devices of the pool's own /dev: name, major, minor.
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
-#: Seconds: until libvirtd's socket is there, until a slot advertises HasVM, for one call of a tool.
-LIBVIRT, SLOT, CALL = 20, 90, 60
-
-
-class PoolError(Exception):
-    """The pool itself does not work; the text is for whoever fixes the harness."""
-
-
-class Pool:
-    """The pool in `root`, whose users' jobs are directories below /home/USER/jobs."""
-
-    def __init__(self, root: Path, user: str, uid: int) -> None:
-        self.root, self.user, self.uid = root, user, uid
-        self.start = time.monotonic()
-
-    def argv(self, *argv: str) -> list[str]:
-        """Return the command line that runs `argv` in the pool as root."""
-        return ["unshare", "--mount", "--propagation=private", "--", "sh", "-c", ENTER, "enter", str(self.root), *argv]
-
-    def call(self, *argv: str, check: bool = True) -> str:
-        """Run a command in the pool as root; return its standard output."""
-        done = subprocess.run(
-            self.argv(*argv),
-            env=ENVIRONMENT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=CALL,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            raise PoolError(f"{argv[0]} failed (status {done.returncode}): {done.stdout}")
-        return done.stdout
-
-    def submit(self, directory: str, file: str) -> subprocess.CompletedProcess[str]:
-        """Run condor_submit as the user, in the job's directory."""
-        where = f"/home/{self.user}/jobs/{directory}"
-        ids = [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
-        return subprocess.run(
-            self.argv("setpriv", *ids, "env", "-C", where, "condor_submit", "-terse", file),
-            env={**ENVIRONMENT, "HOME": f"/home/{self.user}", "USER": self.user, "LOGNAME": self.user},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=CALL,
-            check=False,
-        )
-
-    def log(self, name: str) -> str:
-        """Return one of HTCondor's logs, empty while it is not there."""
-        try:
-            return (self.root / "var/log/condor" / name).read_text("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-
-    def queue(self) -> Queue:
-        """Return what the schedd knows of all jobs, those in the queue and those that left it."""
-        attributes = ",".join(watch.ATTRIBUTES)
-        ads = self.call("condor_q", "-all", "-json", "-attributes", attributes, check=False)
-        past = self.call("condor_history", "-json", "-attributes", attributes, check=False)
-        return Queue.parse(ads, past, self.log("EventLog"))
-
-    def has_vm(self) -> bool | None:
-        """Return whether the execution point advertises HasVM."""
-        answer = self.call("condor_status", "-af", "HasVM", check=False).split()
-        return answer[0] == "true" if answer else None
+#: Seconds: until libvirtd's socket is there, until a slot advertises HasVM.
+LIBVIRT, SLOT = 20, 90
 
 
 def main() -> int:
@@ -233,8 +164,9 @@ def _start(pool: Pool) -> None:
     pool.call("mkdir", "-p", "/run/libvirt", "/run/condor", "/run/lock/condor")
     pool.call("chown", "condor:condor", "/run/condor", "/run/lock/condor")
     # Not by `call`: a daemon keeps its standard output open, and `call` would wait for its end.
-    for daemon in ("virtlogd", "libvirtd"):
-        subprocess.run(pool.argv(daemon, "-d"), env=ENVIRONMENT, check=True, timeout=CALL)
+    # The guests, which are libvirtd's children, go before all else: their end is what most of the time is waited for.
+    for daemon in (["virtlogd", "-d"], ["nice", "-n", "-5", "libvirtd", "-d"]):
+        subprocess.run(pool.argv(*daemon), env=ENVIRONMENT, check=True, timeout=CALL)
     if not _until(LIBVIRT, (pool.root / "run/libvirt/libvirt-sock").is_socket):
         raise PoolError("libvirtd made no socket")
     # The first answers take seconds (QEMU is asked for its capabilities), more than the startd gives its probe.
@@ -258,8 +190,12 @@ def _jobs(pool: Pool, jobs: list[dict[str, Any]], directory: Path, deadline: flo
         else:
             text = done.stderr + done.stdout
             results.append(JobResult(job["name"], "", "refused", directory / job["name"], reason=text))
+    turn = watch.Turn()
     while open_jobs:
         late = time.monotonic() - pool.start > deadline
+        if not turn.due(time.monotonic(), pool.logged()) and not late:
+            time.sleep(1)
+            continue
         queue = pool.queue()
         for id_, name in list(open_jobs.items()):
             found = watch.settled(queue, id_, late=late)
@@ -270,7 +206,7 @@ def _jobs(pool: Pool, jobs: list[dict[str, Any]], directory: Path, deadline: flo
                 # The startd tells the collector a moment later.
                 _until(15, lambda: pool.has_vm() is False)
                 has_vm = pool.has_vm()
-                pool.call("condor_rm", id_, check=False)
+                pool.ask("condor_rm", id_)
             del open_jobs[id_]
             results.append(
                 JobResult(

@@ -25,6 +25,8 @@ ATTRIBUTES = (
 #: The head of an event in a job event log: number, then cluster, process and subprocess in brackets.
 EVENT = re.compile(r"^(\d{3}) \((\d+)\.(\d+)\.\d+\)")
 EXECUTING, REMOTE_ERROR = "001", "021"
+#: Seconds for which the queue is asked after an event of a job, and after which it is asked without one.
+SETTLES, ANYWAY = 5, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,25 @@ class Queue:
     def events(self, id_: str) -> str:
         """Return a job's events as its own event log would have them."""
         return "".join(f"{text}...\n" for _number, text in self.log.get(id_, ()))
+
+
+class Turn:
+    """When it is the queue's turn to be asked: for each question the schedd forks, in every pool.
+
+    Whatever becomes of a job is in the log of events. The queue may follow a moment later.
+    """
+
+    def __init__(self) -> None:
+        self.length, self.grown, self.asked = -1, 0.0, 0.0
+
+    def due(self, now: float, length: int) -> bool:
+        """Return whether to ask, at `now` in seconds, when the log is so long."""
+        if length != self.length:
+            self.length, self.grown = length, now
+        if now - self.grown > SETTLES and now - self.asked < ANYWAY:
+            return False
+        self.asked = now
+        return True
 
 
 def submitted(terse: str) -> list[str]:

@@ -38,7 +38,7 @@ def main() -> None:
 
     with started("roost", "run", "--resume", "out") as one:
         done = "JobStatus == 4 && RoostRun =!= undefined"
-        until("half of the jobs done", lambda: len(ads("condor_history", done)) >= 3, 420)
+        until("half of the jobs done", lambda: len(ads("condor_history", done)) >= 3, 420, 3.0)
         os.kill(one.pid, signal.SIGTERM)
         begin = time.monotonic()
         one.wait(30)

@@ -71,3 +71,10 @@ def test_an_error_on_the_way_to_hold_is_none() -> None:
         _queue(events, JobStatus=5, HoldReasonCode=6, HoldReasonSubCode=10, HoldReason="Error from x"), ID, late=False
     )
     assert held == {"outcome": "held", "status": "held", "code": 6, "subcode": 10, "reason": "Error from x"}
+
+
+def test_the_queue_is_asked_after_events_and_now_and_then() -> None:
+    turn = watch.Turn()
+    asked = [second for second in range(60) if turn.due(100.0 + second, 0 if second < 30 else 1)]
+    # From the first question on, then for the seconds in which the queue follows the log; the event comes at 30.
+    assert asked == [0, 1, 2, 3, 4, 5, 20, *range(30, 36), 50]
