@@ -28,7 +28,8 @@ GiB = 1 << 30
 #: (`harness.places`). `TINY_MOST` more run beside them whose guests have no operating system and do next to nothing.
 POOL_MEMORY, MOST, TINY_MOST = 3 * GiB, 6, 2
 #: The pools that take minutes, and start first: that which needs no image, then those whose guests are to be the first
-#: in the queue for the processors.
+#: in the queue for the processors. The guests of the workflow's jobs, of which three follow each other, go before those
+#: of all others, which are called late.
 LONGEST = ("pool_nightly", "pool_workflow", "pool_ten", "pool_probe")
 
 
@@ -211,7 +212,7 @@ def ten_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pool_ten(pools: Pools, ten_image: Path) -> Future[PoolResult]:
     """Ten jobs by `inv run`; one fails, one never ends and is removed by what its description says."""
-    return pools.start("ten", [ten.make(pools.inputs("ten", "ten"), ten_image)], deadline=900)
+    return pools.start("ten", [ten.make(pools.inputs("ten", "ten"), ten_image)], deadline=900, late=True)
 
 
 @pytest.fixture(scope="session")

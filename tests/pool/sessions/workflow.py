@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import time
-from pathlib import Path
 
-from tests.pool.sessions.access_point import HERE, ads, call, keep, pids, roost, say, until
+from tests.pool.five import COUNT
+from tests.pool.sessions.access_point import HERE, ads, call, keep, roost, until
+from tests.pool.sessions.hasten import Hasten
 
 #: The job whose guest is killed, and the one whose input comes late.
 KILLED, LATE = "job-1", "job-3"
-DOMAINS = Path("/var/log/domains")
 #: How the sweep's workflow is written, and which of its jobs run.
 SWEEP, SHOWN = "sweep", 3
 
@@ -23,16 +20,26 @@ def main() -> None:
     if code:
         raise SystemExit(said)
     text = (HERE / "out" / "run.dag").read_text()
-    sweep = _sweep()
+    # Three of its jobs follow each other; HTCondor finds the end of the sweep's by itself.
+    hasten = Hasten(r"job-\d+")
     call("condor_submit_dag", str(HERE / "out" / "run.dag"))
+    until("the guest at work", lambda: hasten.kill(KILLED), 300)
+
+    def begun() -> bool:
+        hasten.ended()
+        # One has two guests, and one has none yet.
+        return hasten.begun() >= COUNT
+
+    # The sweep's guests are to stand behind these.
+    until("the guests of the other jobs", begun, 420)
+    sweep = _sweep()
     call("condor_submit_dag", str(HERE / SWEEP / "run.dag"))
-    until("the guest at work", _kill, 300)
-    _wait("out")
+    _wait("out", hasten)
     first = (HERE / "out" / "report.json").read_text()
     rescue = [path.name for path in (HERE / "out").glob("run.dag.rescue*")]
     (HERE / "late.txt").write_text("here\n")
     call("condor_submit_dag", str(HERE / "out" / "run.dag"))
-    _wait("out")
+    _wait("out", hasten)
     _wait(SWEEP)
     everything = ads("condor_history", "RoostJob =!= undefined")
     keep(
@@ -47,31 +54,16 @@ def main() -> None:
     )
 
 
-def _kill() -> bool:
-    """Kill the guest of one job once its job has begun; HTCondor takes that for a machine that ended."""
-    for ad in ads("condor_q", f'RoostJob == "{KILLED}"'):
-        id_ = f"{ad['ClusterId']}.{ad['ProcId']}"
-        for console in DOMAINS.glob(f"*_{id_}.console"):
-            if b"roost: job started" in console.read_bytes():
-                found = pids(f"guest={console.stem}")
-                for pid in found:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                say(f"killed the guest of {id_}: {found}")
-                # A guest that cannot be suspended is looked at now, and not half a minute later.
-                call("condor_suspend", id_)
-                return bool(found)
-    return False
-
-
-def _wait(directory: str) -> None:
+def _wait(directory: str, hasten: Hasten | None = None) -> None:
     """Wait until no DAGMan works in a directory."""
 
     def at_work() -> bool:
+        if hasten:
+            hasten.ended()
         dagmans = ads("condor_q", "JobUniverse == 7")
         return any(f"/{directory}/run.dag" in f"{ad.get('Args')} {ad.get('Arguments')}" for ad in dagmans)
 
-    until(f"the end of {directory}", lambda: not at_work(), 600, 0.5)
+    until(f"the end of {directory}", lambda: not at_work(), 600)
     time.sleep(1)
 
 
