@@ -11,7 +11,7 @@ from pathlib import Path
 
 from roost.boot import probe as probes
 from roost.boot.probe import Probe
-from roost.boot.qemu import CPU, Accel
+from roost.boot.qemu import CPU, Accel, has_ring
 from roost.errors import HostError, UsageError
 from roost.events import Events
 
@@ -36,6 +36,8 @@ class Accelerator:
     measured: bool
     probe: Probe | None
     kernel_seconds: float | None = None
+    #: Whether QEMU accesses the files of disks through io_uring(7), see `qemu.has_ring`.
+    ring: bool = False
 
 
 def choose(
@@ -66,7 +68,8 @@ def choose(
             known, state="no-kernel", seen=f"{known.kernel} boots neither under KVM nor under TCG", fix=probes.NO_KERNEL
         )
         probes.forget(probes.DEVICE)
+    ring = has_ring()
     if measured is None:
-        return Accelerator("tcg", CPU["tcg"], UNMEASURED_FACTOR, False, known)
+        return Accelerator("tcg", CPU["tcg"], UNMEASURED_FACTOR, False, known, ring=ring)
     factor = round(max(1.0, measured.seconds / REFERENCE_SECONDS), 2)
-    return Accelerator("tcg", CPU["tcg"], factor, True, known, measured.kernel_seconds or None)
+    return Accelerator("tcg", CPU["tcg"], factor, True, known, measured.kernel_seconds or None, ring)

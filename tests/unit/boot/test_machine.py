@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,17 @@ def test_xen_is_not_booted_here() -> None:
     vm = VirtualMachine("x", "xen", 512, 1, (VmDisk("root.raw", "xvda", "w", "raw"),))
     with pytest.raises(UsageError):
         qemu_argv(hardware(vm), TCG, "qemu-system-x86_64", {}, Channels(3, 4, 5))
+
+
+def test_with_a_ring_files_are_read_through_it_and_requests_sent_by_the_cpus_thread() -> None:
+    vm = VirtualMachine("debian-12", "kvm", 1024, 2, (ROOT, IO, VmDisk("data.raw", "hda", "w", "raw")))
+    shape = hardware(vm, "pc")
+    places = {one.target: DiskPlace(Path("/images") / one.file, Path("/scratch/layer")) for one in shape.disks}
+    ring = replace(TCG, ring=True)
+    argv = qemu_argv(shape, ring, "qemu-system-x86_64", places, Channels(3, 4, 5))
+    for disk in _options(argv, "-blockdev"):
+        assert disk["file"]["aio"] == disk["backing"]["file"]["aio"] == "io_uring"
+    events = {name: _device(argv, f"disk-{name}").get("ioeventfd") for name in ("vda", "vdb", "hda")}
+    # An IDE disk has no such property.
+    assert events == {"vda": False, "vdb": False, "hda": None}
+    assert "io_uring" not in " ".join(_argv(ROOT, IO))
