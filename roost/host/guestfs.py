@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +21,24 @@ from roost.host.accelerator import Kind
 from roost.host.guestfs_calls import Guest, Partition, Stat
 from roost.host.guestfs_process import GuestfsError, Worker, interpreter, started
 
-__all__ = ["Equipment", "Guest", "GuestfsError", "Partition", "Stat", "interpreter", "open_readonly", "open_writable"]
+__all__ = [
+    "Equipment",
+    "Guest",
+    "GuestfsError",
+    "Partition",
+    "Stat",
+    "interpreter",
+    "open_readonly",
+    "open_writable",
+    "prepare",
+]
 
 #: How often a quick appliance is started when its kernel names the disks in another order.
 ORDERS = 5
 #: MiB of memory of the appliance; enough to read file systems of any size.
 MEMORY = 512
+#: Several builds of one process may need the appliance at once: the first one makes it, the others wait for that.
+_making = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,14 @@ def open_readonly(
         yield guest
 
 
+def prepare(disks: int, *, accelerator: Kind, log: Path, deadline: float = 300.0) -> None:
+    """Make the appliance that `open_readonly` of this number of disks uses, if it is not there yet."""
+    quick = _appliance(log)
+    if quick is not None:
+        request = {"disks": [{"readonly": True}] * disks, "memory": MEMORY, "clock": None, "network": False}
+        saved_appliance.prepare(quick, request, (accelerator, log, time.monotonic() + deadline))
+
+
 @contextmanager
 def open_writable(
     images: Sequence[tuple[Path, str]],
@@ -96,11 +117,16 @@ def _disks(images: Sequence[tuple[Path, str]], *, readonly: bool) -> list[dict[s
     ]
 
 
+def _appliance(log: Path) -> Path | None:
+    with _making:
+        return appliance.path(log)
+
+
 @contextmanager
 def _opened(request: dict[str, Any], accelerator: str, log: Path, deadline: float, *, stock: bool) -> Iterator[Guest]:
     ends = time.monotonic() + deadline
     with contextlib.ExitStack() as stack:
-        quick = None if stock else appliance.path(log)
+        quick = None if stock else _appliance(log)
         how = (accelerator, log, ends)
         worker, failed, broken, ordered = None, None, False, True
         if quick is not None:

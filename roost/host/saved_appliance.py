@@ -21,6 +21,7 @@ import secrets
 import shlex
 import shutil
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ RESTORE, BOOT, SAVE = 20.0, 60.0, 30.0
 #: Seconds that an opening must have left before it saves a machine.
 LEISURE = 60.0
 _BLANK = 1 << 20
+#: Several openings of one process may need a machine at once: the first one saves it, the others wait for that.
+_saving = threading.Lock()
 _SECTOR = 512
 #: Run in the appliance before it is saved, so that less is saved.
 _SETTLE = "sync; echo 3 > /proc/sys/vm/drop_caches; echo settled"
@@ -70,10 +73,8 @@ def restored(
     if place is None or sizes is None:
         return None, None
     try:
-        if not (place / guestfs_qemu.RECORD).exists():
-            if ends - time.monotonic() < LEISURE:
-                return None, None
-            _save(quick, request, place, how)
+        if not _kept(quick, request, place, how):
+            return None, None
         with contextlib.ExitStack() as attempt:
             begin = time.monotonic()
             worker = attempt.enter_context(started(quick, accelerator, log, ends, place / "qemu"))
@@ -87,6 +88,30 @@ def restored(
     except Exception as error:  # on any failure the appliance can be booted
         saved_machines.complain(str(error) or type(error).__name__, "the saved appliance", log)
         return None, place if time.monotonic() < ends else None
+
+
+def prepare(quick: Path, request: dict[str, Any], how: tuple[str, Path, float]) -> None:
+    """Save the machine that openings like `request` restore, if there is none yet; it opens no disk of `request`."""
+    place = _place(quick, request, how[0])
+    if place is not None:
+        _kept(quick, request, place, how)
+
+
+def _kept(quick: Path, request: dict[str, Any], place: Path, how: tuple[str, Path, float]) -> bool:
+    """Return whether there is a machine, after saving it if there is time for that."""
+    ends = how[2]
+    # Who waits for a machine gets it sooner than by a boot of his own on the cores that the saving needs.
+    if not _saving.acquire(timeout=max(0.0, ends - time.monotonic() - LEISURE)):
+        return False
+    try:
+        if (place / guestfs_qemu.RECORD).exists():
+            return True
+        if ends - time.monotonic() < LEISURE or saved_machines.given_up(place):
+            return False
+        _save(quick, request, place, how)
+        return True
+    finally:
+        _saving.release()
 
 
 def kept() -> int:

@@ -17,12 +17,14 @@ from roost.factory.machine import Capacity, Machine
 from roost.factory.outcome import Image, Outcome, Result
 from roost.factory.progress import NodeEvents, Progress
 from roost.host import capacity, paths
-from roost.pipeline import changes, family, publish
+from roost.host.pool import Pool
+from roost.pipeline import ahead, changes, family, publish
 from roost.pipeline import factory_steps as steps
 from roost.pipeline.factory_steps import Publication, Told
 from roost.pipeline.family import Family, Member
 from roost.publish import signature
 from roost.publish.targets.kinds import local_path, open_target
+from roost.recipe.loader import Loaded
 from roost.store import lease
 
 #: Bytes of memory that are left for others.
@@ -85,9 +87,16 @@ class Factory:
             self._publication = Publication(open_target(one.publish), key, options, one.keep)
         self._machine = Machine(self.family.graph, self._work, self.capacity, self.progress)
         # Cache entries of one image must not be removed while another is built.
-        with lease.held():
+        with lease.held(), Pool(max_workers=1) as pool:
+            if (shared := self._layer()) is not None and self.capacity.jobs > 1:
+                pool.submit(ahead.prepare, shared)
             self._machine.run()
         return self.result()
+
+    def _layer(self) -> Loaded | None:
+        """Return the recipe of the first layer that images share."""
+        layers = (node.key for node in self.family.graph if node.kind == "layer" and node.key != family.DOM0)
+        return next((self.family.recipes[key] for key in layers), None)
 
     @property
     def capacity(self) -> Capacity:

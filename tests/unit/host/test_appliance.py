@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from roost.host import appliance
+from roost.host import appliance, guestfs
 
 
 def start(root: Path, disks: dict[str, str]) -> str:
@@ -67,3 +69,24 @@ def test_the_init_is_a_script_of_sh(tmp_path: Path) -> None:
     subprocess.run(["sh", "-n", tmp_path / "init"], check=True)
     if shutil.which("shellcheck"):
         subprocess.run(["shellcheck", "--severity=warning", tmp_path / "init"], check=True)
+
+
+def test_several_builds_of_one_process_make_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = appliance.HostKernel("6.1", tmp_path / "vmlinuz", tmp_path / "modules")
+    made = []
+
+    def build(_kernel: object, _directory: Path, work: Path, _log: Path | None) -> None:
+        made.append(work)
+        time.sleep(0.2)
+        (work / "appliance").mkdir()
+        (work / "appliance/README.fixed").touch()
+
+    monkeypatch.setenv("ROOST_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(appliance, "supermin_directory", lambda: tmp_path)
+    monkeypatch.setattr(appliance, "readable_kernel", lambda: kernel)
+    monkeypatch.setattr(appliance, "_key", lambda *_: "key")
+    monkeypatch.setattr(appliance, "_build", build)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda _: guestfs.prepare(1, accelerator="kvm", log=tmp_path / "log"), range(4)))
+    assert len(made) == 1
+    assert appliance.path() == tmp_path / "cache/appliance/key"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -129,6 +131,38 @@ def test_whatever_fails_the_appliance_boots_and_an_hour_nothing_is_saved(
     os.utime(mark, (before, before))
     assert opened(host, [image], monkeypatch) == RESTORED
     assert host.saves == 2
+
+
+def test_one_that_this_process_saves_is_waited_for(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, begun, save = Host(tmp_path, ""), threading.Event(), Host.save
+
+    def slowly(*words: Any) -> None:
+        begun.set()
+        time.sleep(0.2)
+        save(host, *words)
+
+    monkeypatch.setattr(host, "save", slowly)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(opened, host, [image], monkeypatch)
+        assert begun.wait(10)
+        assert opened(host, [image], monkeypatch) == first.result() == RESTORED
+    assert host.saves == 1
+
+
+def test_it_is_prepared_for_a_number_of_disks_without_any(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = Host(tmp_path, "")
+    monkeypatch.setattr(appliance, "path", lambda _log: host.quick)
+    monkeypatch.setattr(saved_appliance, "_save", host.save)
+    monkeypatch.setattr(saved_appliance, "_QEMU", Path("/bin/sh"))
+    for accelerator in ("kvm", "tcg", "tcg"):
+        guestfs.prepare(2, accelerator=accelerator, log=host.log)
+    assert (host.saves, host.up) == (1, [])
+    assert opened(host, [image, image], monkeypatch) == RESTORED
+    assert host.saves == 1
 
 
 def test_another_that_saves_is_not_waited_for(tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from roost.errors import HostError, ImageError, RecipeError, UsageError
 from roost.factory.outcome import Outcome
 from roost.factory.progress import Silent
 from roost.host import paths
-from roost.pipeline import boot, booted, build, factory, factory_steps, family, publish
+from roost.pipeline import ahead, boot, booted, build, factory, factory_steps, family, publish
 from roost.pipeline.factory import Factory, Options
 from roost.recipe.loader import Loaded
 from roost.store import closure
@@ -96,6 +96,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
         return Outcome("done")
 
     monkeypatch.setattr(factory_steps, "layer", layer)
+    monkeypatch.setattr(ahead, "prepare", lambda loaded: one.calls.append(f"prepare {loaded.recipe.name}"))
     return one
 
 
@@ -118,6 +119,15 @@ def test_all_recipes_of_the_project_with_the_shared_tree_first(project: Path, ma
     assert made.calls.count("layer") == 1
     assert made.calls.index("layer") < made.calls.index("build three-a")
     assert sorted(made.calls) == sorted(["layer", *(f"{step} {name}" for name in said for step in ("build", "boot"))])
+
+
+def test_what_all_images_wait_for_is_prepared_while_a_shared_layer_leaves_cores_idle(project: Path, made: Made) -> None:
+    images(jobs=2)
+    assert made.calls.count("prepare three-a") == 1
+    made.calls.clear()
+    images(jobs=1)
+    images("one", jobs=2)
+    assert not [one for one in made.calls if one.startswith("prepare")]
 
 
 def test_a_failing_image_stops_no_other(project: Path, made: Made, tmp_path: Path) -> None:
