@@ -35,6 +35,9 @@ PYTHONPATH={project}:{libraries} ROOST_ROOT="${{ROOST_ROOT:-{project}}}" exec py
 """
 #: Character devices of the pool's own /dev: name, major, minor.
 DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+#: The guests, which are libvirtd's children, and HTCondor go before all else, such as builds of images: it is for them
+#: that most of the time is waited.
+FIRST = ("nice", "-n", "-5")
 #: Seconds: until libvirtd's socket is there, until a slot advertises HasVM.
 LIBVIRT, SLOT = 20, 90
 
@@ -164,15 +167,14 @@ def _start(pool: Pool) -> None:
     pool.call("mkdir", "-p", "/run/libvirt", "/run/condor", "/run/lock/condor")
     pool.call("chown", "condor:condor", "/run/condor", "/run/lock/condor")
     # Not by `call`: a daemon keeps its standard output open, and `call` would wait for its end.
-    # The guests, which are libvirtd's children, go before all else: their end is what most of the time is waited for.
-    for daemon in (["virtlogd", "-d"], ["nice", "-n", "-5", "libvirtd", "-d"]):
-        subprocess.run(pool.argv(*daemon), env=ENVIRONMENT, check=True, timeout=CALL)
+    for daemon in ("virtlogd", "libvirtd"):
+        subprocess.run(pool.argv(*FIRST, daemon, "-d"), env=ENVIRONMENT, check=True, timeout=CALL)
     if not _until(LIBVIRT, (pool.root / "run/libvirt/libvirt-sock").is_socket):
         raise PoolError("libvirtd made no socket")
     # The first answers take seconds (QEMU is asked for its capabilities), more than the startd gives its probe.
     pool.call("virsh", "-q", "-c", "qemu:///session", "list")
     pool.call("virsh", "-c", "qemu:///session", "domcapabilities", "--virttype", "qemu")
-    subprocess.Popen(pool.argv("condor_master", "-f"), env=ENVIRONMENT)
+    subprocess.Popen(pool.argv(*FIRST, "condor_master", "-f"), env=ENVIRONMENT)
     if not _until(SLOT, pool.has_vm):
         raise PoolError(f"no slot advertises HasVM after {SLOT} s:\n{pool.log('StartLog')[-6000:]}")
 
