@@ -6,6 +6,7 @@ that the parameters can change, or the image is built as a whole. The disk is re
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -96,12 +97,13 @@ def _only_in_grub(recipe: Recipe, old: Recipe) -> bool:
 
 
 def _disk(context: Context, before: Manifest) -> _Disk | None:
-    """Return the disk of grub.cfg; None if the last build has no file of it."""
+    """Return the disk of grub.cfg; None if the last build has no file of it that can be read."""
     disk, _, _ = boot_filesystem(context.recipe)
     formats: tuple[DiskFormat, ...] = ("raw", "qcow2")
     for format in formats:
-        if f"{disk.name}.{format}" in before.sums:
-            return _Disk(disk.name, context.directory / f"{disk.name}.{format}", format)
+        file = context.directory / f"{disk.name}.{format}"
+        if file.name in before.sums and os.access(file, os.R_OK):
+            return _Disk(disk.name, file, format)
     return None
 
 
