@@ -111,12 +111,12 @@ def _built(context: Context, plan: planning.BuildPlan, *, force: bool) -> Finish
     done = None if force else submit_files.renew(context, plan)
     if done is not None:
         return done
-    extras.require("sbom")
     from roost.pipeline import parameters
 
     done = None if force else parameters.renew(context, plan)
     if done is not None:
         return done
+    extras.require("sbom")
     from roost.pipeline import construct
 
     before = manifest.read(context.directory)

@@ -1,7 +1,8 @@
 """The build of an image of which only the kernel's parameters have changed: the last build's disks, another grub.cfg.
 
 A whole build would make the same bytes: grub.cfg always has whole blocks of its file system, and it is the only file
-that the parameters can change, or the image is built as a whole. The disk is read back as after a whole build.
+that the parameters can change, or the image is built as a whole. The disk is read back as after a whole build, and the
+file that it is copied from must still have the sum that it was built with: its damage is not to get a sum of its own.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from roost.customize import units
 from roost.disk import grub, grub_file, qemu_img
 from roost.disk.layout import Extent, boot_filesystem
 from roost.disk.write import EXT
+from roost.host import checksum
+from roost.host.paths import display
 from roost.host.pool import Pool
 from roost.pipeline import construct, outputs, submit_files
 from roost.pipeline import image as image_stage
@@ -99,7 +102,8 @@ def _only_in_grub(recipe: Recipe, old: Recipe) -> bool:
 def _disk(context: Context, before: Manifest) -> _Disk | None:
     """Return the disk of grub.cfg; None if the last build has no file of it that can be read."""
     disk, _, _ = boot_filesystem(context.recipe)
-    formats: tuple[DiskFormat, ...] = ("raw", "qcow2")
+    # Without holes it has its sum sooner.
+    formats: tuple[DiskFormat, ...] = ("qcow2", "raw")
     for format in formats:
         file = context.directory / f"{disk.name}.{format}"
         if file.name in before.sums and os.access(file, os.R_OK):
@@ -119,10 +123,12 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
         one.name: (raw, "raw") if one.name == disk.name else _file(target, one.name, before) for one in recipe.disks
     }
     log = context.log("readback")
-    with Pool(max_workers=1) as pool, prestart.opening(images, context.accelerator, log) as early:
+    with Pool(max_workers=2) as pool, prestart.opening(images, context.accelerator, log) as early:
+        summed = pool.submit(checksum.sha256, disk.file)
         with stages.stage("grub.cfg", "other kernel parameters, in the disk of the last build"):
             # debugfs has the host store a new file first (e2fsprogs: lib/ext2fs/unix_io.c), which takes longer.
-            at = _place(recipe, disk.file, context.log("grub")) if disk.format == "raw" else None
+            known = context.directory / raw.name
+            at = _place(recipe, known, context.log("grub")) if raw.name in before.sums else None
             qemu_img.fill(raw, disk.file, disk.format, log=context.log("qemu-img"))
             raw.chmod(0o644)
             text = _replace(recipe, old, raw, at or _place(recipe, raw, context.log("grub")))
@@ -134,6 +140,9 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
             made = {file.name: file for file in outputs.disk(context, disk.name, raw)}
             started = pygrub.verify(recipe, raw, expected or Expected(text, {}), context.log("pygrub"))
         facts: dict[str, Any] = {**before.facts, **reading.result(), "pygrub": started}
+        if summed.result() != before.sums[disk.file.name]:
+            stages.note(f"{display(disk.file)} is not as it was built: the whole image is built again")
+            raise _WholeBuildError
         if raw.name not in made:
             raw.unlink()
         # The appliance ends meanwhile.

@@ -98,12 +98,14 @@ def link(names: Iterable[str], source: Path, target: Path) -> None:
 
 
 def write(context: Context, plan: BuildPlan, before: Manifest, target: Path) -> Finished:
-    """Write submit descriptions, logs and the manifest: `before` with the keys and the recipe of this build."""
+    """Write submit descriptions, logs and the manifest: `before` with the keys, recipe and seconds of this build."""
     snippets = submission.write(context.loaded, before.files, target, context.directory)
     record = replace(
         before,
         key=plan.key,
         keys=keys(context.loaded, plan),
+        # Stages that did not run now took what they took then.
+        seconds={**before.seconds, **context.stages.seconds},
         parts=key_parts.of(context.loaded, plan),
         recipe=context.recipe.model_dump(mode="json", by_alias=True),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,21 @@ def test_the_bytes_are_those_of_a_whole_build(project: Path, sets: tuple[str, ..
     after = json.loads((directory / "manifest.json").read_text())
     for key in ("key", "keys", "inputs", "facts", "parts", "recipe"):
         assert record[key] == after[key], key
+
+
+def test_a_disk_that_is_not_as_it_was_built_is_not_taken_over(project: Path) -> None:
+    """Its size and time are as before, so only its sum can tell."""
+    given = ["--set", "hypervisors=[kvm]"]
+    first = _built(project, *given)
+    disk = project / "build/smoke/root.qcow2"
+    times = disk.stat()
+    data = disk.read_bytes()
+    assert b"the result is" in data
+    disk.write_bytes(data.replace(b"the result is", b"THE RESULT IS"))
+    os.utime(disk, ns=(times.st_atime_ns, times.st_mtime_ns))
+    second = _built(project, *given, "--set", _parameters("quiet"))
+    assert "tree" in second["seconds"] and b"THE RESULT IS" not in disk.read_bytes()
+    assert _sums(first) != _sums(second) == _sums(_built(project, *given, "--force", "--set", _parameters("quiet")))
 
 
 def test_a_kernel_that_is_only_beside_the_image_needs_no_other_disk(project: Path) -> None:

@@ -78,12 +78,8 @@ def test_the_disks_stay_and_the_descriptions_change(built: Path, constructed: li
     after = manifest.read(built)
     assert after is not None and after.key == "changed" and after.parts == {"image": {"now": 1}}
     assert after.recipe["submit"]["commands"] and after.keys["recipe"] != before.keys["recipe"]
-    assert (after.files, after.facts, after.host, after.seconds) == (
-        before.files,
-        before.facts,
-        before.host,
-        before.seconds,
-    )
+    assert (after.files, after.facts, after.host) == (before.files, before.facts, before.host)
+    assert after.seconds.items() >= before.seconds.items() and "plan" in after.seconds
     assert (built / "log/mke2fs.log").read_text() == "as made"
     assert _build("submit.commands.priority=7").cached
     assert [one.name for one in built.parent.iterdir() if "staging" in one.name] == []
