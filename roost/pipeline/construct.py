@@ -24,7 +24,7 @@ from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
 from roost.kernel import records
-from roost.pipeline import edit, following, outputs, planning, tree
+from roost.pipeline import edit, following, kept_files, outputs, planning, tree
 from roost.pipeline import image as image_stage
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
@@ -55,6 +55,7 @@ def construct(context: Context, plan: BuildPlan) -> Finished:
                 assert plan.tree is not None
                 finished = _of_tree(context, plan, plan.tree)
             with stages.stage("place"):
+                kept_files.keep(context.recipe, context.directory, context.target)
                 stack.close()
             return finished
     except OSError as error:

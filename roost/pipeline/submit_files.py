@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from roost.condor import submission
 from roost.customize import inputs
-from roost.pipeline import key_parts
+from roost.pipeline import kept_files, key_parts
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
 from roost.publish import sbom
@@ -83,6 +83,7 @@ def staged(context: Context) -> Iterator[Path]:
         before = os.umask(0o022)
         try:
             yield target
+            kept_files.keep(context.recipe, context.directory, target)
         finally:
             os.umask(before)
 
