@@ -7,7 +7,6 @@ boot/i386/pc/boot.S, diskboot.S, include/grub/offsets.h).
 
 from __future__ import annotations
 
-import re
 import struct
 from pathlib import Path
 from uuid import UUID
@@ -16,6 +15,7 @@ from roost.disk.layout import SECTOR, Layout
 from roost.disk.tools import Tools
 from roost.errors import HostError, ImageError, UsageError
 from roost.host import process, temporary
+from roost.recipe import cmdline as command_lines
 from roost.recipe.model import FileSystem, Recipe
 
 #: Modules in the core image: nothing is loaded from the image's file system.
@@ -63,8 +63,6 @@ BLOCK_LIST = SECTOR - 12
 #: grub.cfg has whole blocks of this many bytes.
 BLOCK = 4096
 FILLER = "# Filled up to whole blocks: another of the same size can replace this file in a finished disk."
-#: Text that GRUB's shell and pygrub, which does not support quotes, both read literally.
-PLAIN = re.compile(r"[A-Za-z0-9_./:=,@%+-]+")
 
 
 def early_configuration(boot_uuid: UUID | str, directory: str) -> str:
@@ -86,12 +84,14 @@ def grub_cfg(recipe: Recipe, kernel_path: str, initrd_path: str | None, cmdline:
     lib/relocator.c), which takes 1.6 s of a boot without KVM.
 
     Paths are absolute in the file system that holds them, `boot_uuid` is that file system's, `cmdline` the kernel's
-    parameters. Raises `UsageError` for parameters that GRUB or, with hypervisor xen, pygrub cannot pass on.
+    parameters. Raises `UsageError` for parameters that GRUB or, with hypervisor xen, pygrub cannot pass on, and for
+    more of them than the kernel takes.
     """
     words = [kernel_path, *cmdline.split()]
     paths = [kernel_path] if initrd_path is None else [kernel_path, initrd_path]
     for word in words + paths[1:]:
-        _passes(word, pygrub="xen" in recipe.hypervisors)
+        _raise(command_lines.refusal(word, pygrub="xen" in recipe.hypervisors))
+    _raise(command_lines.too_long(recipe, " ".join(words[1:]), len(f"BOOT_IMAGE={kernel_path} ".encode())))
     lines = [
         f"# {recipe.name}: written by roost. GRUB and pygrub read this file.",
         "set timeout=0",
@@ -106,20 +106,14 @@ def grub_cfg(recipe: Recipe, kernel_path: str, initrd_path: str | None, cmdline:
     return text + " " * (-(len(text.encode()) + 1) % BLOCK) + "\n"
 
 
-def _passes(word: str, *, pygrub: bool) -> None:
-    # GRUB escapes these with a backslash when it passes the command line to the kernel (grub-core/lib/cmdline.c).
-    bad = next((char for char in word if char in "'\"\\" or not char.isprintable() or char == " "), None)
-    if bad is not None:
-        raise UsageError(f"GRUB cannot pass {bad!r} to a kernel: {word!r}", hint="leave it out of kernel.parameters")
-    if pygrub and not PLAIN.fullmatch(word):
-        raise UsageError(
-            f"pygrub cannot read {word!r}: it does not support quotes",
-            hint="use letters, digits and _./:=,@%+- under xen",
-        )
+def _raise(refused: tuple[str, str] | None) -> None:
+    if refused is not None:
+        what, hint = refused
+        raise UsageError(what, hint=hint)
 
 
 def _quoted(word: str) -> str:
-    return word if PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+    return word if command_lines.PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
 
 
 def core_image(filesystem: FileSystem, early: str, log: Path, modules: Path | None = None) -> tuple[bytes, bytes]:

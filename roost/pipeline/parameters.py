@@ -17,6 +17,7 @@ from roost.customize import units
 from roost.disk import grub, grub_file, qemu_img
 from roost.disk.layout import Extent, boot_filesystem
 from roost.disk.write import EXT
+from roost.errors import UsageError
 from roost.host import checksum
 from roost.host.paths import display
 from roost.host.pool import Pool
@@ -189,6 +190,10 @@ def _other(recipe: Recipe, old: Recipe, found: bytes) -> str:
     identity = filesystem_id(recipe, disk, index)
     paths = [re.search(rb"^\t%b (\S+)" % word, found, re.MULTILINE) for word in (b"linux16", b"initrd16")]
     kernel, initrd = (one[1].decode("utf-8", "replace") if one else None for one in paths)
-    if kernel is None or found != grub.grub_cfg(old, kernel, initrd, command_line(old), identity).encode():
-        raise _WholeBuildError
+    try:
+        if kernel is None or found != grub.grub_cfg(old, kernel, initrd, command_line(old), identity).encode():
+            raise _WholeBuildError
+    except UsageError as error:
+        # An older roost wrote parameters that are refused now.
+        raise _WholeBuildError from error
     return grub.grub_cfg(recipe, kernel, initrd, command_line(recipe), identity)

@@ -36,9 +36,18 @@ def _parameters(loaded: Loaded) -> Iterator[Problem]:
     for number, parameter in enumerate(loaded.recipe.kernel.parameters):
         named = _PARAMETER.fullmatch(parameter)
         wrong = _wrong(loaded, named[1]) if named else None
+        if wrong is None and parameter.startswith("root=") and _sets_root(loaded):
+            wrong = "roost sets root= itself"
         if wrong:
             hint = "leave it out: roost names the root by its UUID" if parameter.startswith("root") else "use UUID="
             yield loaded.problem(("kernel", "parameters", number), f"{shown(parameter)}: {wrong}", hint)
+
+
+def _sets_root(loaded: Loaded) -> bool:
+    """Return whether grub.cfg is roost's own; the read-back then refuses another root= in it."""
+    recipe = loaded.recipe
+    given = any(_LOADERS.fullmatch(one.path) for one in recipe.files)
+    return not recipe.edited and recipe.kernel.placement != "external" and not given
 
 
 def _fstab(loaded: Loaded, everything: Sequence[Placed]) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from roost.customize import cloud_init, passwords, sealing, templates
 from roost.errors import Problem
-from roost.preflight import contents, devices, job_inputs, places, programs, readable
+from roost.preflight import contents, devices, job_inputs, kernel_line, places, programs, readable
 from roost.recipe.loader import Loaded
 from roost.recipe.words import shown
 from roost.sources import registry, suites
@@ -21,6 +21,7 @@ FORESEEN = (
     programs.problems,
     contents.problems,
     devices.problems,
+    kernel_line.problems,
     job_inputs.problems,
 )
 

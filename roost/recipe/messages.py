@@ -57,7 +57,7 @@ PATTERNS = {
     r"^(https?|file|copy)://?[^\s\"'<>]+$": "a URL that begins with http://, https://, file: or copy:",
     r"^(https?|file)://[^\s\"'<>]+$": "a URL that begins with http://, https:// or file://",
     r"^[0-9a-f]{64}$": "64 lower-case hexadecimal digits",
-    r"^[!-~]+$": "one parameter without blanks",
+    r"^[!-~]+$": "one parameter: ASCII without blanks, not empty",
     r"^[a-z_][a-z0-9_-]*$": "lower-case letters, digits, _ and -, a letter first",
     r"^[A-Za-z0-9._-]+$": "letters, digits and . _ -",
     r"^[a-z]+[0-9]*$": "a device such as vda or sda1",

@@ -45,7 +45,7 @@ class Kernel(Model):
     #: The Debian suite that provides the kernel for a tree or tarball; default: the tree's own suite if it is Debian's,
     #: else bookworm.
     suite: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.+-]*$")] | None = None
-    #: Added to the kernel's command line, after root=, ro and the consoles.
+    #: Added to the kernel's command line, after root=, ro and the consoles; it has at most 2047 bytes, under xen 1023.
     parameters: tuple[Annotated[str, StringConstraints(pattern=r"^[!-~]+$")], ...] = ()
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from roost.disk import grub
 from roost.disk.qemu_img import convert_argv, parse_info
 from roost.errors import ImageError, UsageError
+from roost.recipe import cmdline
 from roost.recipe.model import Recipe
 
 
@@ -48,7 +49,7 @@ def shell_words(line: str) -> list[str]:
             word, _, rest = rest[1:].partition("'")
         else:
             word, _, rest = rest.partition(" ")
-            assert grub.PLAIN.fullmatch(word), word
+            assert cmdline.PLAIN.fullmatch(word), word
         words.append(word)
         rest = rest.lstrip()
     return words
@@ -59,7 +60,7 @@ def test_parameters_arrive_as_written_or_are_refused(words: list[str], xen: bool
     recipe = recipe_of(hypervisors=["kvm", "xen"] if xen else ["kvm"])
     impossible = any(char in "'\"\\" for word in words for char in word)
     if xen:
-        impossible = impossible or not all(grub.PLAIN.fullmatch(word) for word in words)
+        impossible = impossible or not all(cmdline.PLAIN.fullmatch(word) for word in words)
     if impossible:
         with pytest.raises(UsageError):
             grub.grub_cfg(recipe, "/vmlinuz", None, " ".join(words), "1-2")
@@ -73,6 +74,14 @@ def test_parameters_arrive_as_written_or_are_refused(words: list[str], xen: bool
 def test_odd_kernel_paths_are_refused() -> None:
     with pytest.raises(UsageError):
         grub.grub_cfg(recipe_of(), "/vm linuz\n}", None, "ro", "1-2")
+
+
+@pytest.mark.parametrize(("hypervisors", "room"), [(["kvm"], 2047 - len("BOOT_IMAGE=/vmlinuz ")), (["xen"], 1023)])
+def test_more_parameters_than_the_kernel_takes_are_refused(hypervisors: list[str], room: int) -> None:
+    recipe = recipe_of(hypervisors=hypervisors)
+    assert "a" * room in grub.grub_cfg(recipe, "/vmlinuz", None, "a" * room, "1-2")
+    with pytest.raises(UsageError, match=f"has {2048 if hypervisors == ['kvm'] else 1024} bytes"):
+        grub.grub_cfg(recipe, "/vmlinuz", None, "a" * (room + 1), "1-2")
 
 
 def images() -> tuple[bytes, bytes]:

@@ -56,3 +56,9 @@ def test_the_new_text_is_that_of_a_whole_build(initrd: str | None) -> None:
 def test_a_file_that_is_not_the_last_build_s_is_not_replaced(found: bytes) -> None:
     with pytest.raises(parameters._WholeBuildError):
         parameters._other(_recipe("b"), _recipe("a"), found)
+
+
+def test_parameters_that_are_refused_now_make_a_whole_build() -> None:
+    """An older roost cut them off silently."""
+    with pytest.raises(parameters._WholeBuildError):
+        parameters._other(_recipe("b"), _recipe("a" * 2048), _text(_recipe("a")))
