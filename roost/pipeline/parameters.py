@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from roost.condor import submission
 from roost.customize import units
 from roost.disk import grub, grub_file, qemu_img
 from roost.disk.layout import Extent, boot_filesystem
@@ -21,8 +22,8 @@ from roost.errors import UsageError
 from roost.host import checksum
 from roost.host.paths import display
 from roost.host.pool import Pool
-from roost.pipeline import construct, outputs, submit_files
 from roost.pipeline import image as image_stage
+from roost.pipeline import submit_files
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
 from roost.pipeline.submit_files import Finished
@@ -126,6 +127,9 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
     log = context.log("readback")
     with Pool(max_workers=2) as pool, prestart.opening(images, context.accelerator, log) as early:
         summed = pool.submit(checksum.sha256, disk.file)
+        # Imported here, since libguestfs starts meanwhile.
+        from roost.pipeline import construct, outputs
+
         with stages.stage("grub.cfg", "other kernel parameters, in the disk of the last build"):
             # debugfs has the host store a new file first (e2fsprogs: lib/ext2fs/unix_io.c), which takes longer.
             known = context.directory / raw.name
@@ -140,6 +144,9 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
         with stages.stage("images", "qcow2, sums"):
             made = {file.name: file for file in outputs.disk(context, disk.name, raw)}
             started = pygrub.verify(recipe, raw, expected or Expected(text, {}), context.log("pygrub"))
+        files = tuple(made.get(file.name, file) for file in before.files)
+        with stages.stage("submit", "descriptions"):
+            snippets = submission.write(context.loaded, files, target, context.directory)
         facts: dict[str, Any] = {**before.facts, **reading.result(), "pygrub": started}
         if summed.result() != before.sums[disk.file.name]:
             stages.note(f"{display(disk.file)} is not as it was built: the whole image is built again")
@@ -147,9 +154,8 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
         if raw.name not in made:
             raw.unlink()
         # The appliance ends meanwhile.
-        with stages.stage("record", "submit description, manifest"):
-            files = tuple(made.get(file.name, file) for file in before.files)
-            return submit_files.write(context, plan, replace(before, files=files, facts=facts), target)
+        with stages.stage("record", "manifest"):
+            return submit_files.write(context, plan, replace(before, files=files, facts=facts), target, snippets)
 
 
 def _file(target: Path, name: str, before: Manifest) -> tuple[Path, DiskFormat]:

@@ -70,7 +70,8 @@ def with_disks_of(before: Manifest, context: Context, plan: BuildPlan) -> Finish
         try:
             with staged(context) as target:
                 link([*before.sums, sbom.NAME], context.directory, target)
-                return write(context, plan, before, target)
+                snippets = submission.write(context.loaded, before.files, target, context.directory)
+                return write(context, plan, before, target, snippets)
         except NoLinksError:
             return None
 
@@ -98,9 +99,8 @@ def link(names: Iterable[str], source: Path, target: Path) -> None:
         raise NoLinksError from error
 
 
-def write(context: Context, plan: BuildPlan, before: Manifest, target: Path) -> Finished:
-    """Write submit descriptions, logs and the manifest: `before` with the keys, recipe and seconds of this build."""
-    snippets = submission.write(context.loaded, before.files, target, context.directory)
+def write(context: Context, plan: BuildPlan, before: Manifest, target: Path, snippets: Mapping[str, str]) -> Finished:
+    """Write logs, and last the manifest: `before` with the keys, the recipe and the seconds of this build."""
     record = replace(
         before,
         key=plan.key,
