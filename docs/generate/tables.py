@@ -82,6 +82,7 @@ def exit_codes() -> str:
         "```text",
         '{"ok": false, "error": {"problems": [{"what", "file", "line", "column", "hint"}], "log", "tail"}}',
         "```", "",
+        "A task that a signal interrupts prints one, too, unless it has already begun to print its result.", "",
         "`inv check --json` and `inv kernels --json` have `error` too, null when nothing is wrong; `inv check` has one",
         "for each recipe as well. The `problems` beside it are the same mistakes as lines.", "",
         "Of several images the highest code counts.",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import sys
 import tempfile
 import time
@@ -129,6 +130,17 @@ def drop_output() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.close(null)
+
+
+def takes_output() -> bool:
+    """Return whether a few lines can be written to standard output at once, rather than when a reader goes on."""
+    try:
+        room = select.poll()
+        room.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLOUT for _, event in room.poll(0))
+    except (OSError, ValueError):
+        # Not a descriptor, such as a test's buffer.
+        return not sys.stdout.closed
 
 
 def write_error(text: str) -> None:

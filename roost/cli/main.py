@@ -95,6 +95,7 @@ ns = Collection(
 def ending() -> Iterator[None]:
     """Run a program's body: signals end it like an interruption, and clean up everything."""
     lastresort.open_standard_streams()
+    terminal.answered.clear()
     for one in ENDING:
         # A signal ignored at the start (nohup) stays ignored.
         if signal.getsignal(one) is not signal.SIG_IGN:
@@ -105,6 +106,9 @@ def ending() -> Iterator[None]:
         if interruption.interrupted():
             # Threads may still be busy with unneeded work, and Python would wait for them.
             temporary.clear()
+            if wants_json():
+                # `verb` has written it, unless no task had begun.
+                terminal.write_interruption()
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()

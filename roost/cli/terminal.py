@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from roost.cli import calls, fold, greeting, lastresort
 from roost.errors import HostError, RoostError, problems_json
 from roost.events import Events
+from roost.host import interruption
 from roost.host.safetext import one_line, safe
 
 if TYPE_CHECKING:
@@ -193,6 +194,10 @@ def events() -> Iterator[Events]:
         yield RichEvents(progress)
 
 
+#: Set once standard output has a result, or a part of one.
+answered = threading.Event()
+
+
 def write_json(value: Mapping[str, Any]) -> None:
     """Write the one JSON object of a task to standard output."""
     # JSON escapes all control characters except DEL.
@@ -215,6 +220,8 @@ def write_prompt(text: str) -> None:
 
 
 def _write(text: str) -> None:
+    # Before the first byte: an interruption on the way must not add an object to a part of another.
+    answered.set()
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -228,6 +235,16 @@ def _write(text: str) -> None:
 def error_json(error: RoostError) -> dict[str, Any]:
     """Return an error as `--json` reports it."""
     return {"ok": False, "error": problems_json(error.problems, error.log, error.tail)}
+
+
+def write_interruption() -> None:
+    """Write the error object of an interrupted task, unless standard output has a result; never wait for its reader."""
+    if answered.is_set() or not lastresort.takes_output():
+        return
+    try:
+        write_json(error_json(RoostError(f"interrupted by {interruption.cause()}")))
+    except (RoostError, OSError):
+        lastresort.drop_output()
 
 
 def write_error(error: RoostError) -> None:

@@ -36,11 +36,14 @@ def verb(
 
         @functools.wraps(function)
         def body(*args: Any, **options: Any) -> None:
+            json = accepts_json and options.get("json")
             try:
                 function(*args, **gathered(options))
             except Exit:
                 raise
             except KeyboardInterrupt:
+                if json:
+                    terminal.write_interruption()
                 lastresort.write_error("roost: interrupted; nothing half-made is left\n")
                 raise Exit(code=interruption.status()) from None
             except BrokenPipeError:
@@ -48,7 +51,10 @@ def verb(
                 raise Exit(code=lastresort.CLOSED) from None
             except Exception as error:
                 wrong = lastresort.told(error)
-                if accepts_json and options.get("json"):
+                if json and interruption.interrupted():
+                    # An error of the end itself, such as that of a tool that was killed.
+                    terminal.write_interruption()
+                elif json:
                     with contextlib.suppress(RoostError, BrokenPipeError):
                         terminal.write_json(terminal.error_json(wrong))
                 terminal.write_error(wrong)

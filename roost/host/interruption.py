@@ -44,6 +44,12 @@ def status() -> int:
     return 128 + (_signals[0] if _signals else signal.SIGINT)
 
 
+def cause() -> str:
+    """Return what interrupted the task: Ctrl-C, or another signal with its number and name."""
+    number = signal.Signals(_signals[0] if _signals else signal.SIGINT)
+    return "Ctrl-C" if number is signal.SIGINT else f"signal {number.value} ({number.name})"
+
+
 @contextmanager
 def started(argv: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Start a tool with `subprocess.Popen`'s options and yield it; its process group is gone when the block is left.

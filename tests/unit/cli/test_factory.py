@@ -109,9 +109,22 @@ def test_a_run_that_is_interrupted_leaves_what_was_done(
     monkeypatch.setattr(Factory, "run", run)
     monkeypatch.setattr(Factory, "result", lambda _self, *, stopped: Result((DONE,), 1.0, 2, stopped=stopped))
     code, out, err = call(capsys, monkeypatch, "--junit", "j.xml", "--markdown", "m.md", "--html", "page", "--json")
-    assert code == 130 and out == "" and "interrupted" in err
+    assert code == 130 and "interrupted" in err
+    assert json.loads(out)["error"]["problems"][0]["what"] == "interrupted by Ctrl-C"
     assert junitparser.JUnitXml.fromfile(str(tmp_path / "j.xml")).tests == 2
     assert "Stopped" in (tmp_path / "m.md").read_text() and not (tmp_path / "page").exists()
+
+
+@pytest.mark.usefixtures("project", "ended")
+def test_an_interruption_after_the_result_adds_no_object(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(factory, "finish", interrupted)
+    code, out, _ = call(capsys, monkeypatch, "--json")
+    assert code == 130 and len(json.loads(out)["images"]) == 2
 
 
 def test_the_end_has_all_mistakes_once_and_the_catalogue() -> None:
