@@ -69,7 +69,7 @@ def image(loaded: Loaded, *, events: Events, force: bool = False, from_lock: boo
     """Build the image of a checked recipe, after the image on which it is based."""
     environment.check()
     directory = loaded.build
-    _refuse_foreign(directory)
+    refuse_foreign(directory)
     stages = Stages(events)
     with lease.held(), passing_logs(directory) as logs, ExitStack() as held:
         fresh, ready = None, None
@@ -139,16 +139,21 @@ def _planned(loaded: Loaded, stages: Stages, logs: Path, *, from_lock: bool) -> 
     return context, plan
 
 
-def _refuse_foreign(directory: Path) -> None:
-    """Refuse to replace a directory that roost did not make: other tools use the name build/, too."""
+def refuse_foreign(directory: Path) -> None:
+    """Refuse to replace what roost did not make: other tools use the name build/, too; or a symbolic link."""
     try:
-        foreign = (
-            directory.is_symlink()
-            or (directory.exists() and not directory.is_dir())
+        linked = directory.is_symlink()
+        foreign = not linked and (
+            (directory.exists() and not directory.is_dir())
             or (directory.is_dir() and not (directory / manifest.NAME).exists() and any(directory.iterdir()))
         )
     except OSError as error:
         raise UsageError(f"{directory} cannot be read: {error.strerror}") from error
+    if linked:
+        raise UsageError(
+            f"{directory} is a symbolic link, which a build does not replace",
+            hint="remove the link, or put the directory in its place; build/ itself may be a link",
+        )
     if foreign:
         raise UsageError(
             f"{directory} exists, and was not created by roost", hint="move it, or give the recipe another name"

@@ -15,6 +15,7 @@ from roost.events import Events, Stages
 from roost.existing import image as existing
 from roost.host import paths, temporary
 from roost.pipeline import environment, key_parts, locked, planning
+from roost.pipeline.build import refuse_foreign
 from roost.pipeline.context import Context
 from roost.pipeline.key_changes import Change, changes
 from roost.recipe import loader
@@ -77,6 +78,7 @@ def explain(name: str, *, events: Events, sets: Sequence[str] = (), from_lock: b
 
 def of(loaded: Loaded, stages: Stages, *, from_lock: bool = False) -> Outlook:
     """Return what a build of a checked recipe would do, including the image on which it is based."""
+    refuse_foreign(loaded.build)
     record = manifest.read(loaded.build)
     earlier = parent(loaded)
     above: tuple[StageOutlook, ...] = ()

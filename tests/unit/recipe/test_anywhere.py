@@ -13,8 +13,9 @@ import pytest
 from roost.cli.terminal import PlainEvents
 from roost.errors import RecipeError, UsageError
 from roost.host import paths
-from roost.pipeline import boot, build, check, recipes, released, submit
+from roost.pipeline import boot, build, check, rebuild, recipes, released, submit
 from roost.recipe import loader
+from roost.store import manifest
 
 PROJECT = Path(__file__).resolve().parents[3]
 SIM = """\
@@ -110,21 +111,38 @@ def test_directories_of_recipes_are_checked_and_listed(elsewhere: Path) -> None:
         check.check(["empty"])
 
 
-@pytest.mark.parametrize("kind", ["directory", "file", "link"])
+@pytest.mark.parametrize("kind", ["directory", "file"])
 def test_what_roost_did_not_make_is_not_replaced(kind: str, elsewhere: Path) -> None:
     (elsewhere / "my/build").mkdir()
     there = elsewhere / "my/build/sim"
     if kind == "directory":
         there.mkdir()
         (there / "mine").write_text("precious")
-    elif kind == "file":
-        there.write_text("precious")
     else:
-        there.symlink_to(elsewhere / "other")
-    with pytest.raises(UsageError, match="was not created by roost"):
-        build.build("my/sim.yaml", events=PlainEvents(sys.stderr))
+        there.write_text("precious")
+    for refused in (build.build, rebuild.explain):
+        with pytest.raises(UsageError, match="was not created by roost"):
+            refused("my/sim.yaml", events=PlainEvents(sys.stderr))
     assert os.path.lexists(there)
     assert kind != "directory" or (there / "mine").read_text() == "precious"
+
+
+def test_a_link_in_place_of_an_image_is_told_as_that(elsewhere: Path) -> None:
+    moved = elsewhere / "other/sim"
+    moved.mkdir()
+    (moved / manifest.NAME).write_text("{}")
+    (elsewhere / "my/build").mkdir()
+    there = elsewhere / "my/build/sim"
+    there.symlink_to(moved)
+    for refused in (build.build, rebuild.explain):
+        with pytest.raises(UsageError, match=r"build/sim is a symbolic link, which a build does not replace \(remove"):
+            refused("my/sim.yaml", events=PlainEvents(sys.stderr))
+    assert there.is_symlink()
+
+
+def test_build_itself_may_be_a_link(elsewhere: Path) -> None:
+    (elsewhere / "my/build").symlink_to(elsewhere / "other")
+    build.refuse_foreign(loader.load("my/sim.yaml", PROJECT).build)
 
 
 def test_a_minimal_base_has_no_job_and_no_io_disk(elsewhere: Path) -> None:
