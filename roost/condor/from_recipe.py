@@ -103,7 +103,10 @@ def virtual_machine(recipe: Recipe, hypervisor: Hypervisor, *, files: BuiltFiles
     if files is not None and files.sizes:
         names = [disk.file for disk in disks] + ([kernel.kernel] if kernel else [])
         problems += [
-            Problem(f"the build has no {name}, which {hypervisor} needs", hint="build the image again")
+            Problem(
+                f"the build has no {name}, which {hypervisor} needs: the recipe changed since the build",
+                hint="build the image again",
+            )
             for name in names
             if name not in files.sizes
         ]

@@ -67,8 +67,7 @@ def boot(name: str, *, events: Events, options: Options = DEFAULTS, echo: Echo |
 def image(loaded: Loaded, *, events: Events, options: Options = DEFAULTS, echo: Echo | None = None) -> BootResult:
     """Test boot the built image of a recipe, and bind the verdict to its files."""
     directory, recipe = loaded.build, loaded.recipe
-    record = built(loaded, events)
-    vm = machine(loaded, options.hypervisor, record, events)
+    record, vm = bootable(loaded, options.hypervisor, events)
     with staging.lock(directory, lambda: events.note(staging.in_use(directory))):
         if manifest.read(directory) != record:
             raise ImageError(f"{recipe.name} was rebuilt meanwhile", hint=f"inv boot {loaded.called}")
@@ -100,7 +99,7 @@ def interact(name: str, *, events: Events, options: Options = DEFAULTS, keep: bo
         return
     loaded = _load(name)
     directory = loaded.build
-    vm = machine(loaded, options.hypervisor, built(loaded, events), events)
+    _, vm = bootable(loaded, options.hypervisor, events)
     with staging.lock(directory, lambda: events.note(staging.in_use(directory))):
         kept = directory.with_name(f"{directory.name}.kept") if keep else None
         with lease.held():
@@ -127,14 +126,25 @@ def _load(name: str) -> Loaded:
     return replace(loader.load(name, paths.project_root()), called=name)
 
 
-def built(loaded: Loaded, events: Events) -> Manifest:
+def built(loaded: Loaded) -> Manifest:
     """Return the manifest of an image whose files are unchanged since the build."""
-    name = loaded.recipe.name
-    record = manifest.required(loaded.build, name, loaded.called)
+    record = manifest.required(loaded.build, loaded.recipe.name, loaded.called)
     manifest.require_unchanged(loaded.build, record, loaded.called)
-    if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
-        events.note(f"the recipe of {name} changed since the build: this boots what was built")
     return record
+
+
+def bootable(loaded: Loaded, hypervisor: str | None, events: Events) -> tuple[Manifest, VirtualMachine]:
+    """Return the manifest and the machine of a built image; raise `RecipeError` for a file that the build lacks."""
+    record = built(loaded)
+    vm = machine(loaded, hypervisor, record, events)
+    note_change(loaded, record, events)
+    return record, vm
+
+
+def note_change(loaded: Loaded, record: Manifest, events: Events) -> None:
+    """Note a recipe that has changed since the build."""
+    if image_inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
+        events.note(f"the recipe of {loaded.recipe.name} changed since the build: this boots what was built")
 
 
 def machine(loaded: Loaded, hypervisor: str | None, record: Manifest, events: Events) -> VirtualMachine:

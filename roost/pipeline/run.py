@@ -132,7 +132,8 @@ def how(options: Options) -> How:
 
 def built(loaded: Loaded, held: ExitStack, events: Events) -> manifest.Manifest:
     """Return the manifest of a built image, which is locked until the run has ended."""
-    record = boot.built(loaded, events)
+    record = boot.built(loaded)
+    boot.note_change(loaded, record, events)
     held.enter_context(staging.reading(loaded.build, lambda: events.note(staging.in_use(loaded.build))))
     if manifest.read(loaded.build) != record:
         raise ImageError(f"{loaded.recipe.name} was rebuilt meanwhile", hint="run the same command again")

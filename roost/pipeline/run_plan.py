@@ -11,7 +11,7 @@ from typing import Any
 
 from roost.condor.jobs_check import check_jobs
 from roost.errors import Problem, RecipeError, UsageError
-from roost.events import Events, Silent
+from roost.events import Events
 from roost.host import paths
 from roost.iodisk import make
 from roost.pipeline import boot, environment
@@ -101,7 +101,7 @@ def planned(
     wanted = replace(wanted, disk=next(iter(disks.values())))
     for one in loaded.values():
         # Before a directory is made: the images are unchanged since their build.
-        boot.built(one, Silent())
+        boot.built(one)
     _check(wanted, loaded, place)
     for line in dict.fromkeys(line for one in loaded.values() for line in doubtful(wanted.table, one.recipe)):
         events.note(line)

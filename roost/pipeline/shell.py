@@ -73,8 +73,7 @@ def shell(name: str, carried: Carried, *, events: Events, options: Options) -> N
     items, problems = job_inputs.items(carried.inputs, Path.cwd())
     if problems:
         raise RecipeError(problems)
-    record = booting.built(loaded, events)
-    vm = booting.machine(loaded, "kvm", record, events)
+    record, vm = booting.bootable(loaded, "kvm", events)
     size = os.get_terminal_size()
     text = plant.script(
         loaded.recipe.name, Terminal(os.environ.get("TERM", ""), size.lines, size.columns), carried.outputs

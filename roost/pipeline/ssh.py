@@ -84,8 +84,7 @@ def ssh(name: str, login: Login, *, events: Events, options: Options, captured: 
     for tool in ("ssh", "ssh-keygen"):
         process.require(tool, _PACKAGE)
     loaded = replace(loader.load(name, paths.project_root()), called=name)
-    record = booting.built(loaded, events)
-    vm = booting.machine(loaded, "kvm", record, events)
+    record, vm = booting.bootable(loaded, "kvm", events)
     closed = vm.network == "none"
     vm = replace(vm, network="user", mac=vm.mac or remote.MAC)
     stages = Stages(events)

@@ -8,7 +8,6 @@ import pytest
 
 from roost.customize.inputs import recipe_key
 from roost.errors import ImageError, RecipeError, UsageError
-from roost.events import Silent
 from roost.pipeline import boot, recipes
 from roost.pipeline import submit as story
 from roost.recipe import loader
@@ -112,7 +111,7 @@ def test_a_damaged_record_is_not_an_image_that_was_never_built(tmp_path: Path) -
     name = built(tmp_path)
     loaded = loader.load(name, tmp_path)
     (loaded.build / manifest.NAME).write_text("{")
-    for refused in (lambda: submitted(name), lambda: boot.built(loaded, Silent())):
+    for refused in (lambda: submitted(name), lambda: boot.built(loaded)):
         with pytest.raises(
             ImageError, match=r"manifest\.json is damaged, or was written by another version of roost"
         ) as caught:
