@@ -1,8 +1,8 @@
 """The build of an image of which only the kernel's parameters have changed: the last build's disks, another grub.cfg.
 
 A whole build would make the same bytes: grub.cfg always has whole blocks of its file system, and it is the only file
-that the parameters can change, or the image is built as a whole. The disk is read back as after a whole build, and the
-file that it is copied from must still have the sum that it was built with: its damage is not to get a sum of its own.
+that the parameters can change, or the image is built as a whole. The disk is read back as after a whole build. The file
+that it is copied from was not touched since it was built, or still has its sum: damage is not to get a sum of its own.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ class _WholeBuildError(Exception):
 
 
 class _Disk(NamedTuple):
-    """The disk of grub.cfg: its name, and its file in the last build."""
+    """The disk of grub.cfg: its name, and its file in the last build, which may have been `touched` since."""
 
     name: str
     file: Path
     format: DiskFormat
+    touched: bool
 
 
 def renew(context: Context, plan: BuildPlan) -> Finished | None:
@@ -104,13 +105,15 @@ def _only_in_grub(recipe: Recipe, old: Recipe) -> bool:
 def _disk(context: Context, before: Manifest) -> _Disk | None:
     """Return the disk of grub.cfg; None if the last build has no file of it that can be read."""
     disk, _, _ = boot_filesystem(context.recipe)
-    # Without holes it has its sum sooner.
-    formats: tuple[DiskFormat, ...] = ("qcow2", "raw")
+    found = []
+    formats: tuple[DiskFormat, ...] = ("raw", "qcow2")
     for format in formats:
         file = context.directory / f"{disk.name}.{format}"
         if file.name in before.sums and os.access(file, os.R_OK):
-            return _Disk(disk.name, file, format)
-    return None
+            touched = file.stat().st_ctime_ns != before.file(file.name).ctime_ns
+            found.append(_Disk(disk.name, file, format, touched))
+    # The raw disk is copied sooner, the qcow2 image, which has no holes, is summed sooner.
+    return next((one for one in found if not one.touched), found[-1] if found else None)
 
 
 def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, disk: _Disk, target: Path) -> Finished:
@@ -126,7 +129,7 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
     }
     log = context.log("readback")
     with Pool(max_workers=2) as pool, prestart.opening(images, context.accelerator, log) as early:
-        summed = pool.submit(checksum.sha256, disk.file)
+        summed = pool.submit(checksum.sha256, disk.file) if disk.touched else None
         # Imported here, since libguestfs starts meanwhile.
         from roost.pipeline import construct, outputs
 
@@ -148,7 +151,7 @@ def _renewed(context: Context, plan: BuildPlan, before: Manifest, old: Recipe, d
         with stages.stage("submit", "descriptions"):
             snippets = submission.write(context.loaded, files, target, context.directory)
         facts: dict[str, Any] = {**before.facts, **reading.result(), "pygrub": started}
-        if summed.result() != before.sums[disk.file.name]:
+        if summed is not None and summed.result() != before.sums[disk.file.name]:
             stages.note(f"{display(disk.file)} is not as it was built: the whole image is built again")
             raise _WholeBuildError
         if raw.name not in made:

@@ -33,7 +33,8 @@ class BuiltFile:
     """One file of an image: `virtual` is the size in the guest, `allocated` that on disk, `size` that transferred.
 
     `backing` is the name of an overlay's base: another file of the same image. `root` is the kernel parameter
-    `root=UUID=…` for a kernel that was taken from an existing image.
+    `root=UUID=…` for a kernel that was taken from an existing image. `ctime_ns` is when anything about the file changed
+    last, which no program can set; None if unknown.
     """
 
     name: str
@@ -45,6 +46,7 @@ class BuiltFile:
     mtime_ns: int
     backing: str | None = None
     root: str | None = None
+    ctime_ns: int | None = None
 
     def public(self) -> dict[str, Any]:
         """Return the keys of the JSON contract, and the size that HTCondor transfers."""
@@ -96,7 +98,10 @@ def describe(path: Path, file_format: str, virtual: int, sha256: str, backing: s
     """Return the record of a finished file; `backing` is the name of an overlay's base."""
     status = path.stat()
     allocated = status.st_blocks * 512
-    return BuiltFile(path.name, file_format, sha256, virtual, allocated, status.st_size, status.st_mtime_ns, backing)
+    return BuiltFile(
+        path.name, file_format, sha256, virtual, allocated, status.st_size, status.st_mtime_ns,
+        backing=backing, ctime_ns=status.st_ctime_ns,
+    )  # fmt: skip
 
 
 def write(directory: Path, manifest: Manifest) -> None:
