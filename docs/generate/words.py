@@ -80,6 +80,7 @@ MANIFEST = {
     "files[].allocated": "bytes that it takes on the disk of the host",
     "files[].size": "bytes of the file: what HTCondor transfers",
     "files[].mtime_ns": "its time, in ns since 1970: a file that was touched is not fresh",
+    "files[].ctime_ns": "when anything about it changed last, in ns since 1970; `null` if unknown",
     "files[].backing": "of an overlay: the name of its base",
     "files[].root": "of a kernel out of an existing image: the parameter `root=` that fits",
     "facts": "what was read back from the finished disks: packages, kernels, file systems, /etc/os-release (`os`), the "
