@@ -52,14 +52,8 @@ def convert(raw: Path, qcow2: Path, *, compress: str = "none", log: Path | None 
     """Write the qcow2 image of a raw disk; `compress` is none, zstd or zlib. Appears whole or not at all."""
     partial = qcow2.with_name(f".{qcow2.name}.partial")
     try:
-        process.run(
-            convert_argv(raw, partial, compress), deadline=DEADLINE, log=log, what=f"cannot convert {raw.name} to qcow2"
-        )
+        _write(convert_argv(raw, partial, compress), qcow2, log, f"cannot convert {raw.name} to qcow2")
         partial.rename(qcow2)
-    except ToolError as error:
-        if "No space left on device" in error.tail:
-            raise HostError(f"no space left for {qcow2.name} in {qcow2.parent}", hint="free some space") from error
-        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -72,11 +66,16 @@ def fill(raw: Path, image: Path, format: DiskFormat, *, log: Path | None = None)
     name = _local(raw).replace(",", ",,")
     argv = ["qemu-img", "convert", "-f", format, "-t", "unsafe", "-n", "--target-is-zero", "--target-image-opts"]
     argv += [_local(image), f"driver=raw,file.driver=file,file.locking=off,file.filename={name}"]
+    _write(argv, raw, log, f"cannot copy {image.name}")
+
+
+def _write(argv: list[str], target: Path, log: Path | None, what: str) -> None:
+    """Run a qemu-img that writes `target`; raise `HostError` when the host's disk is full."""
     try:
-        process.run(argv, deadline=DEADLINE, log=log, what=f"cannot copy {image.name}")
+        process.run(argv, deadline=DEADLINE, log=log, what=what)
     except ToolError as error:
         if "No space left on device" in error.tail:
-            raise HostError(f"no space left for {raw.name} in {raw.parent}", hint="free some space") from error
+            raise HostError(f"no space left for {target.name} in {target.parent}", hint="free some space") from error
         raise
 
 
