@@ -87,6 +87,10 @@ def told(text: str, directory: Path, jobs: Path | None, transfer: str) -> str:
     return "".join(f"# {safetext.printable(remark, '?')}\n" for remark in remarks) + text
 
 
+#: The names that submit descriptions of an image can have, without .sub.
+NAMES = ("kvm", "xen", "xen-files", "xen-included")
+
+
 def descriptions(loaded: Loaded, files: Sequence[BuiltFile], directory: Path) -> dict[str, Emitted]:
     """Return the submit descriptions of an image by their names without .sub: kvm, xen, or both.
 

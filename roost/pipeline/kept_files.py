@@ -10,6 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
+from roost.condor import submission
 from roost.errors import UsageError
 from roost.host import causes
 from roost.host.paths import display
@@ -20,7 +21,7 @@ from roost.store import manifest
 #: What roost writes beside the files of an image that its manifest lists.
 _OWN = frozenset(
     {manifest.NAME, manifest.SUMS, sbom.NAME, "log", "boot", "vmlinuz", "initrd.img"}
-    | {f"{name}.sub" for name in ("kvm", "xen", "xen-files", "xen-included")}
+    | {f"{name}.sub" for name in submission.NAMES}
 )
 
 
