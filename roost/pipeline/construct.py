@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from roost.host.guestfs import Guest
 from roost.host.pool import Pool
 from roost.kernel import check as kernel_check
 from roost.kernel import records
-from roost.pipeline import edit, following, kept_files, outputs, planning, tree
+from roost.pipeline import edit, following, outputs, planning, submit_files, tree
 from roost.pipeline import image as image_stage
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
@@ -33,7 +32,7 @@ from roost.recipe.base import DiskFormat
 from roost.recipe.model import Recipe
 from roost.sources import boot_loader
 from roost.sources.source import RootTree
-from roost.store import cache, manifest, staging
+from roost.store import cache, manifest
 from roost.verify import prestart, pygrub, readback
 from roost.verify.prestart import Prestarted
 
@@ -45,9 +44,7 @@ def construct(context: Context, plan: BuildPlan) -> Finished:
         with contextlib.ExitStack() as stack, image_stage.STAGE.running():
             with stages.stage("prepare"):
                 namespace.probe()
-                stack.enter_context(staging.staged(context.directory))
-                # The image's content must not depend on the user's umask; the directory's mode does.
-                stack.callback(os.umask, os.umask(0o022))
+                stack.enter_context(submit_files.staged(context))
             if plan.original is not None:
                 with image.held(plan.original, context.target) as original:
                     finished = _of_image(context, plan, plan.original, original)
@@ -55,7 +52,6 @@ def construct(context: Context, plan: BuildPlan) -> Finished:
                 assert plan.tree is not None
                 finished = _of_tree(context, plan, plan.tree)
             with stages.stage("place"):
-                kept_files.keep(context.recipe, context.directory, context.target)
                 stack.close()
             return finished
     except OSError as error:

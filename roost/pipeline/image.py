@@ -31,12 +31,14 @@ STAGE = Stage(
 class Keys:
     """The key of an image, and the keys of less of it.
 
-    `content` leaves out what only submit descriptions have, `base` the kernel's parameters, too.
+    `content` leaves out what only submit descriptions have, `base` the kernel's parameters, too. `recipe` is the key of
+    the recipe with its local files.
     """
 
     image: str
     content: str
     base: str
+    recipe: str
 
 
 def keys(
@@ -56,4 +58,5 @@ def keys(
         STAGE.key({**made_of, "recipe": found.whole}),
         STAGE.key({**made_of, "content": found.content}),
         STAGE.key({**made_of, "base": found.base}),
+        found.whole,
     )

@@ -87,7 +87,7 @@ def finish(context: Context, plan: BuildPlan, files: Sequence[BuiltFile], kernel
     record = Manifest(
         recipe.name,
         plan.key,
-        submit_files.keys(loaded, plan),
+        submit_files.keys(plan),
         {**plan.source.inputs(), "files": image_inputs.local_files(recipe, loaded.directory), "epoch": plan.epoch},
         tuple(files),
         {**facts, "sbom_sha256": hashlib.sha256(bill).hexdigest()},

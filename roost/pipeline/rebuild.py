@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from roost.customize import inputs
 from roost.events import Events, Stages
 from roost.existing import image as existing
 from roost.host import paths, temporary
@@ -127,7 +126,7 @@ def _stages(loaded: Loaded, plan: planning.BuildPlan, record: Manifest | None) -
         image = [Change("stage", "rootfs"), *image]
     else:
         tree = []
-    if inputs.recipe_key(loaded.recipe, loaded.directory) != record.keys.get("recipe"):
+    if plan.keys.recipe != record.keys.get("recipe"):
         explained = any(one.kind in {"recipe", "file"} for one in image) or not record.parts
         image += [] if explained else [Change("secret", "a password of users")]
     if plan.key == record.key:

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from roost.condor import submission
-from roost.customize import inputs
 from roost.pipeline import kept_files, key_parts
 from roost.pipeline.context import Context
 from roost.pipeline.planning import BuildPlan
 from roost.publish import sbom
-from roost.recipe.loader import Loaded
 from roost.store import manifest, staging
 from roost.store.manifest import Manifest
 
@@ -32,14 +30,14 @@ class Finished(NamedTuple):
     snippets: Mapping[str, str]
 
 
-def keys(loaded: Loaded, plan: BuildPlan) -> dict[str, str]:
+def keys(plan: BuildPlan) -> dict[str, str]:
     """Return the keys of a build for its manifest: of its source, of the image and its content, of the recipe."""
     return {
         "rootfs": plan.source.key,
         "image": plan.key,
         "content": plan.keys.content,
         "base": plan.keys.base,
-        "recipe": inputs.recipe_key(loaded.recipe, loaded.directory),
+        "recipe": plan.keys.recipe,
     }
 
 
@@ -78,9 +76,9 @@ def with_disks_of(before: Manifest, context: Context, plan: BuildPlan) -> Finish
 
 @contextlib.contextmanager
 def staged(context: Context) -> Iterator[Path]:
-    """Yield the directory that becomes the image's when the block succeeds."""
+    """Yield the directory that becomes the image's when the block succeeds, with what others left in the old one."""
     with staging.staged(context.directory) as target:
-        # As in a whole build, the files' modes do not depend on the user's umask; the directory's mode does.
+        # The image's content must not depend on the user's umask; the directory's mode does.
         before = os.umask(0o022)
         try:
             yield target
@@ -104,7 +102,7 @@ def write(context: Context, plan: BuildPlan, before: Manifest, target: Path, sni
     record = replace(
         before,
         key=plan.key,
-        keys=keys(context.loaded, plan),
+        keys=keys(plan),
         # Stages that did not run now took what they took then.
         seconds={**before.seconds, **context.stages.seconds},
         parts=key_parts.of(context.loaded, plan),

@@ -50,7 +50,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Any
 
 
 def _keys(image_key: str, content: str = "") -> image.Keys:
-    return image.Keys(image_key, content or image_key, content or image_key)
+    return image.Keys(image_key, content or image_key, content or image_key, image_key)
 
 
 def as_built(_context: Context) -> BuildPlan:

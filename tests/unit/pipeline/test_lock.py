@@ -57,7 +57,7 @@ class Project:
         loaded.build.mkdir(parents=True, exist_ok=True)
         parts = key_parts.of(loaded, plan)
         recipe = loaded.recipe.model_dump(mode="json", by_alias=True)
-        record = Manifest("x", plan.key, submit_files.keys(loaded, plan), {}, (), {}, {}, parts=parts, recipe=recipe)
+        record = Manifest("x", plan.key, submit_files.keys(plan), {}, (), {}, {}, parts=parts, recipe=recipe)
         manifest.write(loaded.build, record)
 
     def outlook(self, *sets: str) -> Outlook:

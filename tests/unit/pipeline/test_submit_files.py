@@ -38,9 +38,10 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (directory / "log/mke2fs.log").write_text("as made")
     manifest.write(directory, replace(record, keys={**record.keys, "content": "content"}))
 
-    def plan(_context: Context) -> BuildPlan:
+    def plan(context: Context) -> BuildPlan:
+        recipe = inputs.recipe_key(context.recipe, context.loaded.directory)
         source: Any = SimpleNamespace(key="0" * 64, epoch=lab.EPOCH)
-        return BuildPlan(source, Keys("changed", "content", "base"))
+        return BuildPlan(source, Keys("changed", "content", "base", recipe))
 
     monkeypatch.setattr(planning, "plan", plan)
     monkeypatch.setattr(key_parts, "of", lambda *_: {"image": {"now": 1}})
