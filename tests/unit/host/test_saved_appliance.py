@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -34,8 +35,8 @@ class Host:
         self, _fixed: Path | None, _accelerator: str, _log: Path, _ends: float, qemu: Path | None = None
     ) -> Iterator[Worker]:
         """Stand in for `guestfs_process.started`."""
-        own = self.quick.parent / f"own-{len(list(self.quick.parent.iterdir()))}"
-        own.mkdir()
+        # Two threads may open disks at once.
+        own = Path(tempfile.mkdtemp(prefix="own-", dir=self.quick.parent))
         yield Worker(self, own, qemu)
 
     def save(self, _quick: Path, _request: dict[str, Any], place: Path, _how: object) -> None:
